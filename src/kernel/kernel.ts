@@ -1,0 +1,119 @@
+/**
+ * The only door to the kernel: every system call that tsrun itself makes goes through `sys`, and no other file imports
+ * bun:ffi. Nothing clever behind it: arguments in, result or negative errno out.
+ */
+import { dlopen, FFIType, type Pointer, ptr, read as readMemory } from "bun:ffi";
+import { nativeArch, type SyscallName, syscallNumber } from "../abi/syscalls.ts";
+
+/** What a call accepts: integers as they are; strings as NUL-terminated copies; arrays by address. */
+export type SysArg = number | bigint | string | Uint8Array | BigUint64Array | Int32Array;
+
+/** A kernel to run steps against; tests put a recorder or one that fails here. */
+export type Sys = (name: SyscallName, ...args: SysArg[]) => number;
+
+const { i64, i64_fast, i32, i16, u64 } = FFIType;
+const libc = dlopen("libc.so.6", {
+  syscall: { args: [i64, i64, i64, i64, i64, i64, i64], returns: i64_fast },
+  __errno_location: { args: [], returns: FFIType.ptr },
+  getauxval: { args: [u64], returns: FFIType.u64_fast },
+  posix_spawn: { args: [u64, u64, u64, u64, u64, u64], returns: i32 },
+  posix_spawnattr_init: { args: [u64], returns: i32 },
+  posix_spawnattr_setflags: { args: [u64, i16], returns: i32 },
+  posix_spawnattr_setsigdefault: { args: [u64, u64], returns: i32 },
+  posix_spawnattr_setsigmask: { args: [u64, u64], returns: i32 },
+  posix_spawn_file_actions_init: { args: [u64], returns: i32 },
+  posix_spawn_file_actions_adddup2: { args: [u64, i32, i32], returns: i32 },
+}).symbols;
+
+const errnoAt = libc.__errno_location() as Pointer;
+const numbers = new Map<SyscallName, number>();
+
+/** Copies of string arguments live here for the time of one call; longer ones get a buffer of their own. */
+const arena = Buffer.alloc(65536);
+const arenaAt = ptr(arena);
+
+/** Makes one system call (syscall(2)). Returns its result, or the negative errno. */
+export function sys(name: SyscallName, ...args: SysArg[]): number {
+  let nr = numbers.get(name);
+  if (nr === undefined) {
+    nr = syscallNumber(name, nativeArch);
+    numbers.set(name, nr);
+  }
+  arenaUsed = 0;
+  const kept: Uint8Array[] = [];
+  const a = address(args[0], kept);
+  const b = address(args[1], kept);
+  const c = address(args[2], kept);
+  const d = address(args[3], kept);
+  const e = address(args[4], kept);
+  const f = address(args[5], kept);
+  const result = libc.syscall(nr, a, b, c, d, e, f) as number;
+  return result === -1 ? -readMemory.i32(errnoAt, 0) : Number(result);
+}
+
+let arenaUsed = 0;
+
+function address(arg: SysArg | undefined, kept: Uint8Array[]): number | bigint {
+  if (typeof arg === "number") return arg;
+  if (arg === undefined) return 0;
+  if (typeof arg === "bigint") return BigInt.asIntN(64, arg);
+  if (typeof arg !== "string") return arg.length === 0 ? 0 : ptr(arg);
+  if (arg.length * 3 + 1 > arena.length - arenaUsed) {
+    const own = cString(arg);
+    kept.push(own);
+    return ptr(own);
+  }
+  const at = arenaUsed;
+  arenaUsed += arena.write(arg, at, "utf8");
+  arena[arenaUsed++] = 0;
+  return arenaAt + at;
+}
+
+/** `text` in UTF-8, terminated by NUL. */
+export function cString(text: string): Uint8Array {
+  return Buffer.from(`${text}\0`, "utf8");
+}
+
+/** Where `array` lies in memory, for structs that hold pointers; the caller keeps `array` alive. */
+export function addressOf(array: Uint8Array | BigUint64Array | Int32Array): number {
+  return ptr(array);
+}
+
+/** One entry of the auxiliary vector (getauxval(3)). */
+export function auxiliaryValue(type: number): number | bigint {
+  return libc.getauxval(type) as number | bigint;
+}
+
+/**
+ * Starts a program (posix_spawn(3)) with all signals at their default action and none blocked: Bun ignores SIGPIPE and
+ * has handlers of its own, and children must see neither. Descriptors: those that are not close-on-exec, and `fds`,
+ * pairs [mine, theirs]. Returns the process id, or the negative errno.
+ */
+export function spawn(path: string, argv: readonly string[], envp: readonly string[], fds: readonly [number, number][]): number {
+  const POSIX_SPAWN_SETSIGDEF = 0x04;
+  const POSIX_SPAWN_SETSIGMASK = 0x08;
+  const attributes = new Uint8Array(512);
+  const everySignal = new Uint8Array(128).fill(0xff);
+  const noSignal = new Uint8Array(128);
+  libc.posix_spawnattr_init(ptr(attributes));
+  libc.posix_spawnattr_setsigdefault(ptr(attributes), ptr(everySignal));
+  libc.posix_spawnattr_setsigmask(ptr(attributes), ptr(noSignal));
+  libc.posix_spawnattr_setflags(ptr(attributes), POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+  const actions = new Uint8Array(256);
+  libc.posix_spawn_file_actions_init(ptr(actions));
+  for (const [mine, theirs] of fds) libc.posix_spawn_file_actions_adddup2(ptr(actions), mine, theirs);
+  const pathBytes = cString(path);
+  const pid = new Int32Array(1);
+  const [args, keptArgs] = pointerArray(argv);
+  const [env, keptEnv] = pointerArray(envp);
+  const failed = libc.posix_spawn(ptr(pid), ptr(pathBytes), ptr(actions), ptr(attributes), ptr(args), ptr(env));
+  keptArgs.length = keptEnv.length = 0;
+  return failed === 0 ? pid[0]! : -failed;
+}
+
+function pointerArray(strings: readonly string[]): [BigUint64Array, Uint8Array[]] {
+  const kept = strings.map(cString);
+  const array = new BigUint64Array(strings.length + 1);
+  for (let i = 0; i < kept.length; i++) array[i] = BigInt(ptr(kept[i]!));
+  return [array, kept];
+}

@@ -1,0 +1,138 @@
+import type { ErrnoName } from "../abi/errno.ts";
+import type { SyscallName } from "../abi/syscalls.ts";
+
+/**
+ * One system call, as data. A plan is a list of these: it can be printed, traced, tested without root, encoded for the
+ * agent, or run by tsrun itself; nothing else in tsrun changes the machine on the way to a container.
+ */
+export interface Step {
+  readonly call: SyscallName;
+  /** Up to six. A string is the address of a NUL-terminated copy of it. */
+  readonly args: readonly Arg[];
+  /** What is done, as it follows "cannot": `mount "proc" on "/proc"`. */
+  readonly what: string;
+  /** JSON pointer of the config property that this step serves; empty for what every container needs. */
+  readonly pointer?: string | undefined;
+  /** Where the result goes, a tolerated error as the negative errno. */
+  readonly into?: Slot | undefined;
+  /** Errors (numbers up to 127) that do not stop the program. */
+  readonly tolerate?: readonly ErrnoName[] | undefined;
+  /** Begin again on EINTR and EAGAIN: calls that wait, and openat2(2), which says EAGAIN when a rename raced it. */
+  readonly retry?: boolean | undefined;
+  /** Where to go on; the next step where absent. */
+  readonly onPositive?: Label | undefined;
+  readonly onZero?: Label | undefined;
+  readonly onTolerated?: Label | undefined;
+  /** The whole message to use instead of `cannot <what>: <errno text>`, for texts that engines look for; `*` is any errno. */
+  readonly says?: Readonly<Record<string, string>> | undefined;
+  /** What the reader can do about it. */
+  readonly hint?: string | undefined;
+  /** A descriptor from fsopen(2): when the step fails, the kernel's own explanation is read from it into the message. */
+  readonly fsContext?: Slot | undefined;
+}
+
+/** The result of a step, for later steps: of the same program, or of a later program of the same conversation. */
+export interface Slot {
+  readonly kind: "slot";
+  readonly name: string;
+  readonly index: number;
+  /** Known as soon as the program that computes it has replied; from then on the encoder uses it as an immediate. */
+  value?: number;
+}
+
+/** A place in a program to jump to. */
+export interface Label {
+  readonly kind: "label";
+  at: number;
+}
+
+export type Data =
+  /** Bytes to read from. */
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  /** Room for the kernel to write `size` bytes to. */
+  | { readonly kind: "space"; readonly size: number }
+  /** A NULL-terminated array of strings: argv, envp. */
+  | { readonly kind: "strings"; readonly strings: readonly string[] }
+  /** A string with the values of slots in it; only for steps that tsrun itself runs. */
+  | { readonly kind: "text"; readonly parts: readonly (string | Slot)[] }
+  /** A struct as 64-bit words. A slot among them has its home here: the step that computes it writes into the struct. */
+  | { readonly kind: "words"; readonly type: StructType; readonly words: readonly Word[] };
+
+export type Word = number | bigint | string | Data | Slot;
+
+/** Structs by the kernel's names; `plan` prints them field by field. */
+export type StructType =
+  | "clone_args"
+  | "open_how"
+  | "mount_attr"
+  | "rlimit"
+  | "cap_header"
+  | "cap_data"
+  | "sched_attr"
+  | "timespec"
+  | "pollfd"
+  | "winsize"
+  | "msghdr"
+  | "iovec"
+  | "cmsg_rights"
+  | "gid_list"
+  | "int"
+  | "cpu_set"
+  | "u64";
+
+export type Arg = number | bigint | string | Slot | Data;
+
+/** A list of steps for one process, in order. */
+export interface Program {
+  readonly name: string;
+  readonly steps: Step[];
+}
+
+export function program(name: string): Program {
+  return { name, steps: [] };
+}
+
+/** Numbers slots from 3: the first three words of the area are what tells a reply from an error report. */
+export interface SlotTable {
+  next: number;
+}
+
+export const FIRST_SLOT = 3;
+
+export function slotTable(): SlotTable {
+  return { next: FIRST_SLOT };
+}
+
+export function slot(table: SlotTable, name: string): Slot {
+  return { kind: "slot", name, index: table.next++ };
+}
+
+export function label(): Label {
+  return { kind: "label", at: -1 };
+}
+
+/** Puts the label before the next step that is added to the program. */
+export function place(program: Program, label: Label): void {
+  label.at = program.steps.length;
+}
+
+/** `words` as the C struct `type`. */
+export function struct(type: StructType, ...words: Word[]): Data {
+  return { kind: "words", type, words };
+}
+
+export function bytes(bytes: Uint8Array): Data {
+  return { kind: "bytes", bytes };
+}
+
+export function space(size: number): Data {
+  return { kind: "space", size };
+}
+
+export function strings(strings: readonly string[]): Data {
+  return { kind: "strings", strings };
+}
+
+export function text(...parts: (string | Slot)[]): Data {
+  return { kind: "text", parts };
+}
