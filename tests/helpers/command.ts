@@ -1,0 +1,119 @@
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { constants as osConstants } from "node:os";
+
+export interface Result {
+  readonly argv: readonly string[];
+  /** Exit status; 128 + number when a signal ended it, -1 when the time limit did. */
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CommandOptions {
+  readonly cwd?: string;
+  readonly env?: Record<string, string>;
+  /** Text for standard input; nothing (/dev/null) where absent. */
+  readonly stdin?: string;
+  /** Milliseconds. */
+  readonly limit?: number;
+}
+
+export const PLAIN_ENV: Record<string, string> = {
+  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+  HOME: "/root",
+};
+
+/**
+ * Runs a program to its end. Output goes to files, not pipes: a container that `create` leaves behind holds its
+ * standard output, and a pipe would only end when the container does.
+ */
+export function command(argv: readonly string[], options: CommandOptions = {}): Result {
+  const files = outputFiles(options.stdin);
+  try {
+    const done = Bun.spawnSync({
+      cmd: [...argv],
+      cwd: options.cwd ?? "/",
+      env: options.env ?? PLAIN_ENV,
+      stdin: files.stdin,
+      stdout: files.stdout,
+      stderr: files.stderr,
+      timeout: options.limit ?? 10_000,
+      killSignal: "SIGKILL",
+    });
+    return { argv, status: statusOf(done), ...files.read() };
+  } finally {
+    files.close();
+  }
+}
+
+export interface Running {
+  readonly pid: number;
+  kill(signal: NodeJS.Signals): void;
+  /** Waits for the end; kills it after `limit` milliseconds. */
+  finish(limit?: number): Promise<Result>;
+}
+
+/** Starts a program that the test goes on beside. */
+export function commandBeside(argv: readonly string[], options: CommandOptions = {}): Running {
+  const files = outputFiles(options.stdin);
+  const child = Bun.spawn({
+    cmd: [...argv],
+    cwd: options.cwd ?? "/",
+    env: options.env ?? PLAIN_ENV,
+    stdin: files.stdin,
+    stdout: files.stdout,
+    stderr: files.stderr,
+  });
+  const finish = async (limit = 10_000): Promise<Result> => {
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      child.kill("SIGKILL");
+    }, limit);
+    await child.exited;
+    clearTimeout(timer);
+    const output = files.read();
+    files.close();
+    return { argv, status: late ? -1 : statusOf(child), ...output };
+  };
+  return { pid: child.pid, kill: (signal) => child.kill(signal), finish };
+}
+
+/** What a result looks like in a failed test. */
+export function describeResult(result: Result): string {
+  return `${result.argv.join(" ")}\nexit status ${result.status}\nstdout: ${result.stdout}\nstderr: ${result.stderr}`;
+}
+
+interface Ended {
+  readonly exitCode: number | null;
+  readonly signalCode?: string | null | undefined;
+  readonly exitedDueToTimeout?: boolean | undefined;
+}
+
+function statusOf(ended: Ended): number {
+  if (ended.exitedDueToTimeout) return -1;
+  if (ended.exitCode !== null) return ended.exitCode;
+  const signals = new Map(Object.entries(osConstants.signals));
+  return 128 + (signals.get(ended.signalCode ?? "") ?? 0);
+}
+
+function outputFiles(input: string | undefined) {
+  const dir = mkdtempSync("/tmp/tsrun-output-");
+  writeFileSync(`${dir}/in`, input ?? "");
+  const stdin = input === undefined ? openSync("/dev/null", "r") : openSync(`${dir}/in`, "r");
+  const stdout = openSync(`${dir}/out`, "w");
+  const stderr = openSync(`${dir}/err`, "w");
+  let open = true;
+  return {
+    stdin,
+    stdout,
+    stderr,
+    read: () => ({ stdout: readFileSync(`${dir}/out`, "utf8"), stderr: readFileSync(`${dir}/err`, "utf8") }),
+    close: () => {
+      if (!open) return;
+      open = false;
+      for (const fd of [stdin, stdout, stderr]) closeSync(fd);
+      rmSync(dir, { recursive: true });
+    },
+  };
+}

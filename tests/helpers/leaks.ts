@@ -1,0 +1,88 @@
+import { readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { command } from "./command.ts";
+
+/**
+ * What a test may have left on the machine. `mark` is in the container's id, in its cgroup's name and in the path of
+ * everything that the test made, so other people's containers are never taken for ours.
+ */
+export function findLeaks(mark: string): string[] {
+  return [
+    ...processesOf(mark).map((pid) => `process ${pid}: ${readProc(pid, "cmdline").replaceAll("\0", " ")}`),
+    ...mountsUnder(mark).map((path) => `mount ${path}`),
+    ...cgroupsOf(mark).map((path) => `cgroup ${path}`),
+  ];
+}
+
+/** Processes that are in a marked cgroup, were started with a marked path, or see a marked path among their mounts. */
+export function processesOf(mark: string): number[] {
+  const pids = readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+  return pids.filter((pid) => pid !== process.pid && isMarked(pid, mark));
+}
+
+function isMarked(pid: number, mark: string): boolean {
+  if (/^State:\t[ZX]/m.test(readProc(pid, "status"))) return false;
+  if (readProc(pid, "cgroup").includes(mark) || readProc(pid, "cmdline").includes(mark)) return true;
+  return readProc(pid, "environ").includes(mark);
+}
+
+function readProc(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, "utf8");
+  } catch {
+    return ""; // It has ended meanwhile, or is none of ours to look at.
+  }
+}
+
+/** Mount points with `mark` in their path, in this process's mount namespace, the deepest first. */
+export function mountsUnder(mark: string): string[] {
+  const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+  const points = lines.map((line) => line.split(" ")[4] ?? "").filter((point) => point.includes(mark));
+  return points.sort((a, b) => b.length - a.length);
+}
+
+/** Directories with `mark` in their name in every hierarchy, the deepest first. */
+export function cgroupsOf(mark: string): string[] {
+  const found: string[] = [];
+  const walk = (dir: string, marked: boolean): void => {
+    for (const entry of foldersIn(dir)) {
+      const path = `${dir}/${entry}`;
+      const inside = marked || entry.includes(mark);
+      walk(path, inside);
+      if (inside) found.push(path);
+    }
+  };
+  walk("/sys/fs/cgroup", false);
+  return found;
+}
+
+function foldersIn(dir: string): string[] {
+  try {
+    const entries = readdirSync(dir, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  } catch {
+    return [];
+  }
+}
+
+/** Ends, unmounts and removes whatever is marked, in that order. Throws when a mount stays: what it shows is not ours. */
+export function removeLeaks(mark: string): void {
+  for (const pid of processesOf(mark)) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  for (let round = 0; round < 100 && processesOf(mark).length > 0; round++) Bun.sleepSync(10);
+  for (const point of mountsUnder(mark)) command(["umount", "-l", point]);
+  if (mountsUnder(mark).length > 0) throw new Error(`cannot unmount ${mountsUnder(mark).join(", ")}`);
+  for (const path of cgroupsOf(mark)) {
+    try {
+      rmdirSync(path);
+    } catch {
+      // The next test's leak check names it.
+    }
+  }
+}
