@@ -55,6 +55,10 @@ export type Data =
   | { readonly kind: "strings"; readonly strings: readonly string[] }
   /** A string with the values of slots in it; only for steps that tsrun itself runs. */
   | { readonly kind: "text"; readonly parts: readonly (string | Slot)[] }
+  /** The address that a slot is stored at, for results that the kernel writes through a pointer (wait4's status). */
+  | { readonly kind: "address"; readonly slot: Slot }
+  /** The descriptor of the agent's socket to tsrun. */
+  | { readonly kind: "socket" }
   /** A struct as 64-bit words. A slot among them has its home here: the step that computes it writes into the struct. */
   | { readonly kind: "words"; readonly type: StructType; readonly words: readonly Word[] };
 
@@ -86,10 +90,16 @@ export type Arg = number | bigint | string | Slot | Data;
 export interface Program {
   readonly name: string;
   readonly steps: Step[];
+  /** True when the steps themselves send the reply (see `reply`), or when no one is left to send it. */
+  readonly silent: boolean;
 }
 
-export function program(name: string): Program {
-  return { name, steps: [] };
+export function program(name: string, options: { silent?: boolean } = {}): Program {
+  return { name, steps: [], silent: options.silent ?? false };
+}
+
+export function add(program: Program, ...steps: Step[]): void {
+  program.steps.push(...steps);
 }
 
 /** Numbers slots from 3: the first three words of the area are what tells a reply from an error report. */
@@ -131,6 +141,18 @@ export function space(size: number): Data {
 
 export function strings(strings: readonly string[]): Data {
   return { kind: "strings", strings };
+}
+
+export function addressOf(slot: Slot): Data {
+  return { kind: "address", slot };
+}
+
+export const socket: Data = { kind: "socket" };
+
+/** The step that sends all slots of `table` to tsrun: what every program ends with, unless it is silent. */
+export function reply(table: SlotTable): Step {
+  const first: Slot = { kind: "slot", name: "slots", index: 0 };
+  return { call: "write", args: [socket, addressOf(first), table.next * 8], what: "reply" };
 }
 
 export function text(...parts: (string | Slot)[]): Data {

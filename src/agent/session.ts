@@ -1,0 +1,211 @@
+import { errnoNumber } from "../abi/errno.ts";
+import { nativeArch } from "../abi/syscalls.ts";
+import { TsrunError } from "../errors.ts";
+import { type Sys, spawn, sys } from "../kernel/kernel.ts";
+import { stepError } from "../plan/step-error.ts";
+import { type Program, program, type Slot, type SlotTable, type Step, slot, socket, space } from "../plan/step.ts";
+import { agentImage } from "./image.ts";
+import { RECORD_SIZE, REPORT_SIZE } from "./layout.ts";
+import { type Batch, encodePrograms } from "./records.ts";
+
+/** The agent at the other end of a socket: one process, until it clones and its child goes on with the same socket. */
+export interface Agent {
+  /** Process id of the first agent, as tsrun sees it. */
+  readonly pid: number;
+  /** tsrun's end of the socket. */
+  readonly socket: number;
+  /** The number of the agent's end, in the agent. */
+  readonly theirs: number;
+}
+
+/** Programs on their way: the first batch has been sent. */
+export interface Sent {
+  readonly agent: Agent;
+  readonly slots: SlotTable;
+  readonly batches: readonly Batch[];
+}
+
+const SOCK_SEQPACKET = 5;
+const SOCK_CLOEXEC = 0o2000000;
+const AF_UNIX = 1;
+const F_SETFD = 2;
+
+/** Both ends of a new SOCK_SEQPACKET pair, close-on-exec. */
+export function socketPair(): [number, number] {
+  const pair = new Int32Array(2);
+  check(sys("socketpair", AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), "socketpair", "make a socket for the agent");
+  return [pair[0]!, pair[1]!];
+}
+
+/**
+ * Starts an agent. It inherits every descriptor of tsrun that is not close-on-exec, under the same number. `directory`
+ * is where the image is written to when this machine forbids executing memory (vm.memfd_noexec).
+ */
+export function spawnAgent(directory: number): Agent {
+  const [mine, theirs] = socketPair();
+  sys("fcntl", theirs, F_SETFD, 0);
+  const pid = spawnImage(agentImage(nativeArch, theirs), directory);
+  sys("close", theirs);
+  return { pid, socket: mine, theirs };
+}
+
+function spawnImage(image: Uint8Array, directory: number): number {
+  const memory = sealedMemory(image, sys);
+  if (memory >= 0) {
+    const pid = spawn(`/proc/self/fd/${memory}`, ["tsrun-agent"], [], []);
+    sys("close", memory);
+    if (pid > 0) return pid;
+    if (pid !== -errnoNumber("EACCES")) check(pid, "posix_spawn", "start the agent");
+  }
+  return spawnFromFile(image, directory);
+}
+
+/** A memfd with the image that nobody can change any more (memfd_create(2)); negative errno where that is forbidden. */
+export function sealedMemory(image: Uint8Array, sys: Sys): number {
+  const MFD_CLOEXEC = 1;
+  const MFD_ALLOW_SEALING = 2;
+  const MFD_EXEC = 0x10;
+  const F_ADD_SEALS = 1033;
+  const F_SEAL_SEAL_SHRINK_GROW_WRITE = 0xf;
+  let fd = sys("memfd_create", "tsrun-agent", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+  // MFD_EXEC came with Linux 6.3; before, every memfd was executable.
+  if (fd === -errnoNumber("EINVAL")) fd = sys("memfd_create", "tsrun-agent", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0) return fd;
+  sys("write", fd, image, image.length);
+  sys("fcntl", fd, F_ADD_SEALS, F_SEAL_SEAL_SHRINK_GROW_WRITE);
+  return fd;
+}
+
+/** The same image as a file in the container's state directory; unlinked as soon as the agent runs. */
+function spawnFromFile(image: Uint8Array, directory: number): number {
+  const O_WRONLY_CREAT_EXCL_CLOEXEC = 1 | 0o100 | 0o200 | 0o2000000;
+  const name = "agent";
+  sys("unlinkat", directory, name, 0);
+  const fd = sys("openat", directory, name, O_WRONLY_CREAT_EXCL_CLOEXEC, 0o700);
+  check(fd, "openat", "write the agent to the state directory");
+  sys("write", fd, image, image.length);
+  sys("close", fd);
+  const pid = spawn(`/proc/self/fd/${directory}/${name}`, ["tsrun-agent"], [], []);
+  sys("unlinkat", directory, name, 0);
+  check(pid, "posix_spawn", "start the agent from the state directory");
+  return pid;
+}
+
+function check(result: number, step: string, what: string): void {
+  if (result < 0) throw stepError({ call: step as Step["call"], args: [], what }, -result);
+}
+
+/** Sends programs to the agent without waiting: plan on while the kernel works, then `finish`. */
+export function send(agent: Agent, programs: readonly Program[], slots: SlotTable): Sent {
+  const batches = encodePrograms(programs, { arch: nativeArch, socket: agent.theirs, slots });
+  if (batches.length > 0) sendBatch(agent, batches[0]!);
+  return { agent, slots, batches };
+}
+
+/** Waits until everything sent has run; throws the error of the step that failed. */
+export function finish(sent: Sent): void {
+  for (let i = 0; i < sent.batches.length; i++) {
+    if (i > 0) sendBatch(sent.agent, sent.batches[i]!);
+    receiveReply(sent, sent.batches[i]!);
+  }
+}
+
+export function runInAgent(agent: Agent, programs: readonly Program[], slots: SlotTable): void {
+  finish(send(agent, programs, slots));
+}
+
+/** As `finish` for programs that end in execve: the end of the conversation is the success. */
+export function finishExec(sent: Sent): void {
+  for (let i = 0; i < sent.batches.length; i++) {
+    if (i > 0) sendBatch(sent.agent, sent.batches[i]!);
+    const batch = sent.batches[i]!;
+    if (i < sent.batches.length - 1) receiveReply(sent, batch);
+    else {
+      const length = receive(sent.agent);
+      if (length > 0) throw reportedError(sent, batch, length);
+    }
+  }
+}
+
+function sendBatch(agent: Agent, batch: Batch): void {
+  sendMessage(agent, batch.message);
+  for (const chunk of batch.chunks) sendMessage(agent, chunk);
+}
+
+function sendMessage(agent: Agent, message: Uint8Array): void {
+  const MSG_NOSIGNAL = 0x4000;
+  for (;;) {
+    const sent = sys("sendto", agent.socket, message, message.length, MSG_NOSIGNAL, 0, 0);
+    if (sent === message.length) return;
+    if (sent === -errnoNumber("EINTR")) continue;
+    throw agentGone();
+  }
+}
+
+const buffer = new Uint8Array(0x20000);
+const view = new DataView(buffer.buffer);
+
+function receive(agent: Agent): number {
+  for (;;) {
+    const length = sys("recvfrom", agent.socket, buffer, buffer.length, 0, 0, 0);
+    if (length === -errnoNumber("EINTR")) continue;
+    return Math.max(0, length);
+  }
+}
+
+function receiveReply(sent: Sent, batch: Batch): void {
+  const length = receive(sent.agent);
+  if (length <= REPORT_SIZE) throw length === 0 ? agentGone() : reportedError(sent, batch, length);
+  for (const slot of batch.writes) slot.value = Number(view.getBigInt64(slot.index * 8, true));
+}
+
+function agentGone(): TsrunError {
+  return new TsrunError("the container's first process ended before it could run the program", { code: "EAGENTGONE" });
+}
+
+function reportedError(sent: Sent, batch: Batch, length: number): TsrunError {
+  if (length !== REPORT_SIZE) throw new Error(`the agent answered with ${length} bytes`);
+  const errno = view.getUint32(0, true);
+  const step = batch.steps[(view.getUint32(8, true) - batch.recordsAt) / RECORD_SIZE];
+  if (step === undefined) throw new Error(`the agent reports errno ${errno} of a step that was not sent`);
+  return stepError(step, errno, explanation(sent, step));
+}
+
+/** What the kernel wrote to the log of the file system context: lines such as `e tmpfs: Unknown parameter 'x'`. */
+function explanation(sent: Sent, step: Step): string {
+  if (step.fsContext === undefined) return "";
+  const lines: string[] = [];
+  for (;;) {
+    const bytes = readInAgent(sent.agent, sent.slots, step.fsContext);
+    if (bytes.length === 0) return lines.join("; ");
+    lines.push(new TextDecoder().decode(bytes).trim().replace(/^[ewi] /, ""));
+  }
+}
+
+/** Odd, so that the message cannot be taken for a reply, which is a number of 8-byte slots. */
+const READ_SIZE = 4097;
+
+/** Up to 4,096 bytes read by the agent from one of its descriptors, at `offset` or where it stands; empty on any error. */
+export function readInAgent(agent: Agent, slots: SlotTable, fd: Slot, offset?: number): Uint8Array {
+  const reading = program("read");
+  const count = slot(slots, "bytes read");
+  const room = space(READ_SIZE);
+  const anyError = ["ENODATA", "EINVAL", "EBADF", "EIO", "EISDIR", "EAGAIN"] as const;
+  const place = offset === undefined ? [] : [offset];
+  reading.steps.push(
+    {
+      call: offset === undefined ? "read" : "pread64",
+      args: [fd, room, READ_SIZE - 1, ...place],
+      into: count,
+      tolerate: anyError,
+      what: "read",
+    },
+    { call: "write", args: [socket, room, READ_SIZE], what: "send what was read" },
+  );
+  const sent = send(agent, [reading], slots);
+  const length = receive(agent);
+  if (length !== READ_SIZE) return new Uint8Array(0);
+  const content = buffer.slice(0, READ_SIZE);
+  finish(sent);
+  return content.subarray(0, Math.max(0, count.value ?? 0));
+}

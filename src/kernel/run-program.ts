@@ -1,0 +1,116 @@
+import { errnoNumber } from "../abi/errno.ts";
+import { stepError } from "../plan/step-error.ts";
+import type { Data, Program, Slot, Step, Word } from "../plan/step.ts";
+import { addressOf, cString, type Sys, type SysArg } from "./kernel.ts";
+
+/** Told of each step that ran: result is the negative errno when it was tolerated or ended the program. */
+export type StepObserver = (step: Step, result: number, startedAt: number) => void;
+
+/**
+ * Runs a program in tsrun itself, with the meaning that the agent gives it: results into slots, tolerated errors, jumps.
+ * Throws the error of the first step that fails.
+ */
+export function runProgram(program: Program, sys: Sys, observe?: StepObserver): void {
+  const memory = newMemory();
+  let at = 0;
+  while (at < program.steps.length) {
+    const step = program.steps[at]!;
+    const startedAt = observe === undefined ? 0 : Bun.nanoseconds();
+    const result = runStep(step, sys, memory);
+    observe?.(step, result, startedAt);
+    if (step.into !== undefined) store(memory, step.into, result);
+    at = next(step, result, at);
+  }
+}
+
+function next(step: Step, result: number, at: number): number {
+  if (result > 0) return step.onPositive?.at ?? at + 1;
+  if (result === 0) return step.onZero?.at ?? at + 1;
+  if (step.tolerate?.some((name) => errnoNumber(name) === -result)) return step.onTolerated?.at ?? at + 1;
+  throw stepError(step, -result);
+}
+
+function runStep(step: Step, sys: Sys, memory: Memory): number {
+  const args = step.args.map((arg) => (isData(arg) ? materialize(memory, arg) : (arg as number | bigint | string)));
+  for (;;) {
+    const result = sys(step.call, ...args);
+    if (step.retry !== true || (result !== -4 && result !== -11)) return result; // EINTR, EAGAIN
+  }
+}
+
+function isData(arg: Word): arg is Data | Slot {
+  return typeof arg === "object";
+}
+
+/** What steps point to, alive as long as the program runs. */
+interface Memory {
+  readonly objects: Map<Data, SysArg>;
+  readonly homes: Map<Slot, [BigUint64Array, number]>;
+  readonly kept: unknown[];
+}
+
+function newMemory(): Memory {
+  return { objects: new Map(), homes: new Map(), kept: [] };
+}
+
+function store(memory: Memory, slot: Slot, result: number): void {
+  slot.value = result;
+  const home = memory.homes.get(slot);
+  if (home !== undefined) home[0][home[1]] = BigInt.asUintN(64, BigInt(result));
+}
+
+function materialize(memory: Memory, data: Data | Slot): SysArg {
+  if (data.kind === "slot") {
+    if (data.value === undefined) throw new Error(`slot "${data.name}" is used before it is known`);
+    return data.value;
+  }
+  const known = memory.objects.get(data);
+  if (known !== undefined) return known;
+  const made = make(memory, data);
+  memory.objects.set(data, made);
+  return made;
+}
+
+function make(memory: Memory, data: Data): SysArg {
+  switch (data.kind) {
+    case "bytes":
+      return data.bytes;
+    case "space":
+      return new Uint8Array(data.size);
+    case "text":
+      return data.parts.map((part) => (typeof part === "string" ? part : String(part.value))).join("");
+    case "strings":
+      return pointers(
+        memory,
+        data.strings.map((text) => text as Word),
+      );
+    case "words":
+      return words(memory, data.words);
+    default:
+      throw new Error(`data of kind "${data.kind}" is only for the agent`);
+  }
+}
+
+function pointers(memory: Memory, list: readonly Word[]): BigUint64Array {
+  return words(memory, [...list, 0]);
+}
+
+function words(memory: Memory, list: readonly Word[]): BigUint64Array {
+  const array = new BigUint64Array(list.length);
+  for (let i = 0; i < list.length; i++) {
+    const word = list[i]!;
+    if (isData(word) && word.kind === "slot") memory.homes.set(word, [array, i]);
+    array[i] = BigInt.asUintN(64, wordValue(memory, word));
+  }
+  return array;
+}
+
+function wordValue(memory: Memory, word: Word): bigint {
+  if (typeof word === "number" || typeof word === "bigint") return BigInt(word);
+  if (isData(word) && word.kind === "slot") return BigInt(word.value ?? 0);
+  const made = typeof word === "string" ? cString(word) : materialize(memory, word);
+  if (typeof made === "number" || typeof made === "bigint") return BigInt(made);
+  const array = typeof made === "string" ? cString(made) : made;
+  memory.kept.push(array);
+  return BigInt(addressOf(array));
+}
