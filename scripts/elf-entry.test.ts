@@ -1,0 +1,74 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { nativeArch } from "../src/abi/syscalls.ts";
+import { assemble, canAssemble, listingOf } from "./assemble.ts";
+import { addEntryStub, stubCode } from "./elf-entry.ts";
+
+let directory = "";
+beforeAll(() => {
+  directory = mkdtempSync(`${tmpdir()}/tsrun-entry-`);
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const listings = [
+  { arch: "x86-64", name: "stubX86_64" },
+  { arch: "aarch64", name: "stubAarch64" },
+] as const;
+
+for (const { arch, name } of listings) {
+  test.skipIf(!canAssemble(arch))(`the entry stub for ${arch} is what its listing says (needs binutils)`, () => {
+    const listing = listingOf(readFileSync(`${import.meta.dir}/elf-entry.ts`, "utf8"), name);
+    expect(assemble(listing, arch, {}, directory)).toBe(stubCode(arch));
+  });
+}
+
+describe("a compiled program", () => {
+  const program = () => `${directory}/program`;
+  beforeAll(() => {
+    const kernel = `${import.meta.dir}/../src/kernel/kernel.ts`;
+    writeFileSync(
+      `${directory}/main.ts`,
+      `import { auxiliaryValue } from ${JSON.stringify(kernel)};
+       console.log(Number(auxiliaryValue(8)), process.argv.length, process.env.NAME);`,
+    );
+    const command = [process.execPath, "build", "--compile", `--outfile=${program()}.plain`, `${directory}/main.ts`];
+    const built = Bun.spawnSync(command, { cwd: directory });
+    expect(built.stderr.toString()).toBe("");
+    writeFileSync(program(), addEntryStub(readFileSync(`${program()}.plain`), nativeArch), { mode: 0o755 });
+  });
+
+  function output(command: string, environment: Record<string, string> = {}): string {
+    return Bun.spawnSync(["sh", "-c", command], { env: environment }).stdout.toString().trim();
+  }
+
+  test("finds the soft limit of open files that its caller had", () => {
+    expect(output(`ulimit -Sn 1234; exec ${program()}`)).toBe("1234 2 undefined");
+    expect(output(`ulimit -Sn 999; exec ${program()} a b`, { NAME: "value" })).toBe("999 4 value");
+  });
+
+  test("finds 0 when it has no stub", () => {
+    expect(output(`ulimit -Sn 1234; exec ${program()}.plain`)).toBe("0 2 undefined");
+  });
+
+  test("is hardly larger", () => {
+    const [before, after] = [readFileSync(`${program()}.plain`).length, readFileSync(program()).length];
+    expect(after - before).toBeLessThan(2 * 65536);
+  });
+
+  test("gets its stub only once", () => {
+    expect(() => addEntryStub(readFileSync(program()), nativeArch)).toThrow("the last program header is not a PT_NOTE");
+  });
+});
+
+describe("addEntryStub refuses", () => {
+  test("what is not an ELF file", () => {
+    expect(() => addEntryStub(new Uint8Array(100), "x86-64")).toThrow("not a 64-bit ELF file for x86-64");
+    expect(() => addEntryStub(new Uint8Array(10), "x86-64")).toThrow("not a 64-bit ELF file for x86-64");
+  });
+
+  test("a file for another machine", () => {
+    const other = nativeArch === "x86-64" ? "aarch64" : "x86-64";
+    expect(() => addEntryStub(readFileSync(process.execPath), other)).toThrow(`not a 64-bit ELF file for ${other}`);
+  });
+});
