@@ -10,15 +10,14 @@ import { type CgroupLine, likelyMounts, parseCgroupFile } from "./parse-cgroups.
 export function readFacts(): HostFacts {
   const effective = readEffectiveCapabilities();
   const bounding = readBoundingCapabilities();
-  const userNamespace = namespaceOf("user");
-  const inUserNamespace = userNamespace !== "" && userNamespace !== INITIAL_USER_NAMESPACE;
+  const nested = inUserNamespace();
   return {
     arch: nativeArch,
     euid: sys("geteuid"),
     egid: sys("getegid"),
-    canMount: has(effective, CAP_SYS_ADMIN) && (!inUserNamespace || ownsMountNamespace()),
-    canMknod: has(effective, CAP_MKNOD) && !inUserNamespace,
-    inUserNamespace,
+    canMount: has(effective, CAP_SYS_ADMIN) && (!nested || ownsMountNamespace()),
+    canMknod: has(effective, CAP_MKNOD) && !nested,
+    inUserNamespace: nested,
     effectiveCapabilities: effective,
     boundingCapabilities: bounding.set,
     lastCapability: bounding.last,
@@ -58,11 +57,12 @@ function readBoundingCapabilities(): { set: bigint; last: number } {
 /** PROC_USER_INIT_INO of linux/proc_ns.h: the initial user namespace has this number on every machine. */
 const INITIAL_USER_NAMESPACE = "user:[4026531837]";
 
-/** `user:[4026531837]`; empty when the kernel has no such namespaces. */
-function namespaceOf(type: string): string {
+/** True when tsrun runs in another user namespace than the initial one. */
+export function inUserNamespace(): boolean {
   const link = new Uint8Array(64);
-  const length = sys("readlinkat", AT_FDCWD, `/proc/self/ns/${type}`, link, link.length);
-  return length < 0 ? "" : textOf(link.subarray(0, length));
+  const length = sys("readlinkat", AT_FDCWD, "/proc/self/ns/user", link, link.length);
+  // Without the link the kernel has no user namespaces.
+  return length >= 0 && textOf(link.subarray(0, length)) !== INITIAL_USER_NAMESPACE;
 }
 
 /**

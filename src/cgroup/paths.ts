@@ -1,0 +1,70 @@
+import { TsrunError } from "../errors.ts";
+import type { CgroupFacts, CgroupHierarchy } from "../host/facts.ts";
+
+/** The container's cgroup in one hierarchy. */
+export interface CgroupDirectory {
+  readonly hierarchy: CgroupHierarchy;
+  /** Absolute: the hierarchy's mount and at least one component below it. */
+  readonly path: string;
+}
+
+/**
+ * Where the container's cgroup lies, one directory a hierarchy, as runc has it: an absolute cgroupsPath starts at the
+ * hierarchy's root, a relative one (or the id, in place of an absent one) at tsrun's own cgroup. On unified v2 at the
+ * parent of tsrun's own: a cgroup that has processes cannot give controllers to those below it.
+ * `slice:prefix:name` is a name like any other: only systemd takes it apart.
+ */
+export function cgroupDirectories(cgroupsPath: string | undefined, id: string, facts: CgroupFacts): CgroupDirectory[] {
+  const wanted = cgroupsPath === undefined || cgroupsPath === "" ? id : cgroupsPath;
+  const inner = cleanPath(wanted);
+  if (inner === "") {
+    throw new TsrunError(`cannot use the root cgroup for a container (linux.cgroupsPath)`, {
+      code: "EINVALIDCONFIG",
+      pointer: "/linux/cgroupsPath",
+      hint: "give it a name below the root, such as /containers/NAME",
+    });
+  }
+  return facts.hierarchies.map((hierarchy) => {
+    const start = wanted.startsWith("/") ? "" : startOf(facts, hierarchy);
+    return { hierarchy, path: `${hierarchy.mount}${start}/${inner}` };
+  });
+}
+
+function startOf(facts: CgroupFacts, { own }: CgroupHierarchy): string {
+  const from = facts.mode === "unified" ? own.slice(0, own.lastIndexOf("/")) : own;
+  return from === "/" ? "" : from;
+}
+
+/** `/a/./b/../c` → `a/c`. As if chrooted: no number of `..` leads out. */
+export function cleanPath(path: string): string {
+  const kept: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "..") kept.pop();
+    else if (part !== "" && part !== ".") kept.push(part);
+  }
+  return kept.join("/");
+}
+
+/** For state.json: each controller, `name=systemd`, or "" for v2, to its directory. */
+export function cgroupRecord(directories: readonly CgroupDirectory[]): Record<string, string> {
+  const entries: [string, string][] = [];
+  for (const { hierarchy, path } of directories) {
+    if (hierarchy.version === 2) entries.push(["", path]);
+    for (const controller of hierarchy.controllers) entries.push([controller, path]);
+  }
+  return Object.fromEntries(entries);
+}
+
+/** What kill and delete need to know of a directory; made from state.json. */
+export interface ContainerCgroup {
+  readonly version: 1 | 2;
+  readonly path: string;
+}
+
+/** The distinct directories of a state's cgroup_paths, v2 first: what it can do at once, v1 needs loops for. */
+export function containerCgroups(cgroupPaths: Readonly<Record<string, string>>): ContainerCgroup[] {
+  const versions = new Map<string, 1 | 2>();
+  for (const [controller, path] of Object.entries(cgroupPaths)) versions.set(path, controller === "" ? 2 : 1);
+  const cgroups = Array.from(versions, ([path, version]) => ({ version, path }));
+  return cgroups.sort((a, b) => b.version - a.version);
+}

@@ -1,0 +1,75 @@
+import { errnoNumber, errnoText } from "../abi/errno.ts";
+import { AT_EMPTY_PATH, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from "../abi/fcntl.ts";
+import { TsrunError } from "../errors.ts";
+import { sleep } from "../kernel/files.ts";
+import { sys } from "../kernel/kernel.ts";
+import { doesNotExist } from "./names.ts";
+import { salvageState } from "./salvage.ts";
+
+const EWOULDBLOCK = -errnoNumber("EAGAIN");
+
+/** How long a command waits for another one that is at work on the same container. */
+const PATIENCE_MS = 10_000;
+
+/**
+ * Locks the container (flock(2) on its directory: the kernel frees it when the holder dies, however it dies). Throws
+ * when another command holds it too long, or when the container was deleted meanwhile.
+ */
+export function lockContainer(directory: number, id: string, patience = PATIENCE_MS): void {
+  const end = Bun.nanoseconds() + patience * 1e6;
+  for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
+    const locked = flock(directory, LOCK_EX | LOCK_NB);
+    if (locked === 0) break;
+    if (locked !== EWOULDBLOCK) throw new TsrunError(`cannot lock container "${id}": ${errnoText(-locked)}`);
+    if (Bun.nanoseconds() > end) throw busy(directory, id);
+    sleep(pause);
+  }
+  if (isRemoved(directory)) throw doesNotExist();
+}
+
+function busy(directory: number, id: string): TsrunError {
+  const creator = salvageState(directory)?.creator ?? 0;
+  const holder = creator === 0 ? "another command" : `process ${creator}, which creates it,`;
+  return new TsrunError(`cannot lock container "${id}": ${holder} is still at work on it`, { code: "EBUSY" });
+}
+
+/** Locks a directory that was made just now; false when somebody else was faster and deletes it. */
+export function lockNew(directory: number): boolean {
+  return flock(directory, LOCK_EX | LOCK_NB) === 0 && !isRemoved(directory);
+}
+
+export function unlockContainer(directory: number): void {
+  flock(directory, LOCK_UN);
+}
+
+/** True when some command holds the lock: of an unfinished create, that it is still alive. */
+export function isLocked(directory: number): boolean {
+  if (flock(directory, LOCK_SH | LOCK_NB) === EWOULDBLOCK) return true;
+  unlockContainer(directory);
+  return false;
+}
+
+/** Runs `action` with the container locked. */
+export function withLock<T>(directory: number, id: string, action: () => T): T {
+  lockContainer(directory, id);
+  try {
+    return action();
+  } finally {
+    unlockContainer(directory);
+  }
+}
+
+function flock(directory: number, operation: number): number {
+  for (;;) {
+    const result = sys("flock", directory, operation);
+    if (result !== -errnoNumber("EINTR")) return result;
+  }
+}
+
+/** An open directory that was removed has no link left (statx(2): stx_nlink, bytes 16 to 19). */
+function isRemoved(directory: number): boolean {
+  const STATX_NLINK = 4;
+  const buffer = new Uint32Array(64);
+  const bytes = new Uint8Array(buffer.buffer);
+  return sys("statx", directory, "", AT_EMPTY_PATH, STATX_NLINK, bytes) === 0 && buffer[4] === 0;
+}

@@ -1,0 +1,12 @@
+import { TsrunError } from "../errors.ts";
+
+/** The files of a container's directory, see store.ts. */
+export const STATE = "state.json";
+export const DRAFT = "state.json.new";
+export const CONFIG = "config.json";
+/** The agent of a created container listens here until start tells it to go on. */
+export const START_SOCKET = "exec.sock";
+
+export function doesNotExist(hint?: string): TsrunError {
+  return new TsrunError("container does not exist", { code: "ENOENT", hint });
+}

@@ -1,0 +1,14 @@
+export interface ProcessStat {
+  /** One letter: R S D Z T t X I. */
+  readonly state: string;
+  /** Clock ticks after boot. */
+  readonly startTime: number;
+}
+
+/** The text of /proc/<pid>/stat (proc_pid_stat(5)); the name in it may hold spaces, parentheses and line feeds. */
+export function parseStat(text: string): ProcessStat | undefined {
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  const startTime = fields[22 - 3];
+  if (startTime === undefined || !/^\d+$/.test(startTime)) return undefined;
+  return { state: fields[0]!, startTime: Number(startTime) };
+}

@@ -1,0 +1,70 @@
+import type { ContainerState } from "./state.ts";
+
+/** The state that `text` holds, or what is wrong with it. Fields that are not known are kept. */
+export function parseState(text: string): ContainerState | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return text.trim() === "" ? "the file is empty" : `not JSON: ${error instanceof Error ? error.message : error}`;
+  }
+  if (!isObject(value)) return "not a JSON object";
+  for (const [property, expected] of expectations()) {
+    const found = Object.hasOwn(value, property) ? value[property] : undefined;
+    if (!matches(found, expected)) return `"${property}" should be ${expected}`;
+  }
+  // Every property that the type names was looked at.
+  return value as unknown as ContainerState;
+}
+
+type Expected =
+  | "a string"
+  | "an integer"
+  | "a boolean"
+  | "an object of strings"
+  | "an array of strings"
+  | '"creating" or "created"';
+
+function expectations(): [keyof ContainerState, Expected][] {
+  return [
+    ["ociVersion", "a string"],
+    ["id", "a string"],
+    ["phase", '"creating" or "created"'],
+    ["init_process_pid", "an integer"],
+    ["init_process_start", "an integer"],
+    ["created", "a string"],
+    ["bundle", "a string"],
+    ["rootfs", "a string"],
+    ["owner", "an integer"],
+    ["annotations", "an object of strings"],
+    ["cgroup_paths", "an object of strings"],
+    ["rootless", "a boolean"],
+    ["mounted", "an array of strings"],
+    ["creator", "an integer"],
+  ];
+}
+
+function matches(value: unknown, expected: Expected): boolean {
+  switch (expected) {
+    case "a string":
+      return typeof value === "string";
+    case "an integer":
+      return Number.isSafeInteger(value) && (value as number) >= 0;
+    case "a boolean":
+      return typeof value === "boolean";
+    case "an object of strings":
+      return isObject(value) && Object.values(value).every(isString);
+    case "an array of strings":
+      return Array.isArray(value) && value.every(isString);
+    case '"creating" or "created"':
+      return value === "creating" || value === "created";
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === "string";
+}

@@ -1,0 +1,51 @@
+import { errnoText } from "../abi/errno.ts";
+import { TsrunError } from "../errors.ts";
+import { inUserNamespace } from "../host/read-facts.ts";
+import { textOf } from "../kernel/files.ts";
+import { sys } from "../kernel/kernel.ts";
+
+/** What the default of --root depends on. */
+export interface Caller {
+  readonly euid: number;
+  /** A function: asking the kernel is only worth it when the answer matters. */
+  readonly inUserNamespace: () => boolean;
+  /** Environment variables. */
+  readonly runtimeDirectory: string | undefined;
+  readonly user: string | undefined;
+}
+
+/**
+ * The absolute directory that holds a directory per container: --root, else `$XDG_RUNTIME_DIR/tsrun` for those who are
+ * not the machine's root, else `/run/tsrun`.
+ */
+export function stateRoot(option: string | undefined): string {
+  if (option !== undefined) return checkRoot(absolute(option));
+  const { XDG_RUNTIME_DIR, USER } = process.env;
+  return defaultRoot({ euid: sys("geteuid"), inUserNamespace, runtimeDirectory: XDG_RUNTIME_DIR, user: USER });
+}
+
+/** As runc chooses: root of a user namespace counts as root when $USER says so. */
+export function defaultRoot({ euid, inUserNamespace, runtimeDirectory, user }: Caller): string {
+  if (runtimeDirectory === undefined || runtimeDirectory === "") return "/run/tsrun";
+  const owned = euid !== 0 || (user !== undefined && user !== "root" && inUserNamespace());
+  return owned ? `${runtimeDirectory}/tsrun` : "/run/tsrun";
+}
+
+function absolute(path: string): string {
+  if (path.startsWith("/")) return path;
+  const buffer = new Uint8Array(4096);
+  const length = sys("getcwd", buffer, buffer.length);
+  if (length < 0) throw new TsrunError(`cannot find the current directory: ${errnoText(-length)}`);
+  return `${textOf(buffer.subarray(0, length - 1))}/${path}`;
+}
+
+/** Deleting a container removes a directory below the root: not a thing to do to a machine's. */
+function checkRoot(path: string): string {
+  let depth = 0;
+  for (const part of path.split("/")) {
+    if (part === "..") depth = Math.max(0, depth - 1);
+    else if (part !== "" && part !== ".") depth++;
+  }
+  if (depth === 0) throw new TsrunError("Option --root argument should not be set to /");
+  return path;
+}

@@ -1,0 +1,15 @@
+import { O_NOFOLLOW } from "../abi/fcntl.ts";
+import { readText } from "../kernel/files.ts";
+import { DRAFT, STATE } from "./names.ts";
+import { parseState } from "./parse-state.ts";
+import type { ContainerState } from "./state.ts";
+
+/** What can be saved of a broken container: state.json, or the draft; undefined when neither is whole. */
+export function salvageState(directory: number): ContainerState | undefined {
+  for (const name of [STATE, DRAFT]) {
+    const text = readText(name, directory, O_NOFOLLOW);
+    const state = typeof text === "string" ? parseState(text) : "";
+    if (typeof state !== "string") return state;
+  }
+  return undefined;
+}
