@@ -1,0 +1,79 @@
+# tsrun. `make help` lists the targets; `make demo` and `make test` need nothing but Debian, root, Node.js >= 20, npm and make.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+machine := $(patsubst x86_64,x86-64,$(shell uname -m))
+# What to build for: x86-64 or aarch64.
+ARCH    ?= $(machine)
+
+bun     := node_modules/@oven/bun-linux-$(if $(filter aarch64,$(machine)),aarch64,x64)/bin/bun
+foreign := build/bun-$(ARCH)/node_modules/@oven/bun-linux-$(if $(filter aarch64,$(ARCH)),aarch64,x64)/bin/bun
+program := bin/tsrun$(if $(filter-out $(machine),$(ARCH)),-$(ARCH))
+sources := $(shell find src -name '*.ts' ! -name '*.test.ts' -o -path 'src/spec/generated/*')
+builder := scripts/build.ts scripts/elf-entry.ts package.json package-lock.json
+
+# What Bun and npm would write to the home directory stays in the tree; there may be no home directory.
+export BUN_INSTALL := $(CURDIR)/build/cache/bun
+export BUN_RUNTIME_TRANSPILER_CACHE_PATH := 0
+export DO_NOT_TRACK := 1
+ifeq ($(wildcard $(HOME)/.),)
+export HOME := $(CURDIR)/build/cache/home
+endif
+
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+.PHONY: help setup test-setup build generate check test integration bench demo man install clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@echo
+	@echo 'ARCH=x86-64|aarch64 for build; PREFIX ($(PREFIX)) and DESTDIR for install.'
+
+setup: node_modules/.package-lock.json ## install the pinned packages of package-lock.json into node_modules
+
+node_modules/.package-lock.json: package-lock.json
+	@scripts/setup.sh packages
+	@touch $@
+
+# Debian packages: runtimes to compare with, containerd, strace, qemu-user …; only where they are missing, and as root.
+test-setup: setup
+	@scripts/setup.sh debian
+
+build: $(program) ## compile bin/tsrun, or with ARCH=aarch64 bin/tsrun-aarch64
+
+$(program): $(sources) $(builder) $(if $(filter-out $(machine),$(ARCH)),$(foreign)) | node_modules/.package-lock.json
+	$(bun) scripts/build.ts $(ARCH) $@
+
+$(foreign): package-lock.json
+	@scripts/setup.sh bun $(ARCH)
+	@touch $@
+
+generate: setup ## write schemas/ and src/spec/generated from src/spec/model
+	$(bun) scripts/generate-schemas.ts
+
+check: setup ## types, lint, format, generated files, unit tests; needs no root
+	@$(bun) scripts/run-suites.ts check
+
+test: test-setup ## everything: check, builds, integration, other people's suites; installs what it needs; needs root
+	@$(bun) scripts/run-suites.ts check build integration conformance
+
+integration: build ## the tests in tests/ only; needs root
+	@$(bun) scripts/run-suites.ts integration
+
+bench: test-setup build ## compare with runc and crun; needs root
+	$(bun) bench/bench.ts
+
+demo: build ## build, then show a container without an image; needs root
+	@scripts/demo.sh
+
+man: setup ## write the man pages to build/man
+	$(bun) scripts/generate-man.ts build/man
+
+install: build man ## install to $(DESTDIR)$(PREFIX)
+	install -D -m 755 bin/tsrun $(DESTDIR)$(PREFIX)/bin/tsrun
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 build/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+
+clean: ## remove what was built; node_modules stays
+	rm -rf build bin/tsrun bin/tsrun-* bench/results

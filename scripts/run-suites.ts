@@ -1,0 +1,126 @@
+/**
+ * Runs groups of test suites: `bun scripts/run-suites.ts check build integration conformance`. Prints a line per suite as
+ * it ends, what failed and what was skipped, and closes with `N passed, N failed`. Every suite's output is in build/logs.
+ */
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { addUp, type Counts, closingLine, countResults, failedTests, skippedTests } from "./count-results.ts";
+import { type Group, groups, type Suite, suitesOf } from "./suites.ts";
+
+const logs = "build/logs";
+const TIME_LIMIT_S = 1800;
+/** Checks and builds run side by side; suites that make containers run alone, because they count what is left behind. */
+const SIDE_BY_SIDE = 2;
+
+interface Result extends Counts {
+  readonly suite: Suite;
+  readonly output: string;
+}
+
+async function runGroups(chosen: readonly Group[]): Promise<number> {
+  process.chdir(resolve(import.meta.dir, ".."));
+  mkdirSync(logs, { recursive: true });
+  rmSync(`${logs}/summary`, { force: true });
+  const suites = chosen.flatMap(suitesOf);
+  if (suites.some((suite) => suite.containers) && process.getuid?.() !== 0) return fail("containers need root here");
+  const results = await runAll(suites);
+  return report(results);
+}
+
+async function runAll(suites: readonly Suite[]): Promise<Result[]> {
+  const waiting = suites.filter((suite) => !suite.containers);
+  const results: Result[] = [];
+  const worker = async () => {
+    for (let suite = waiting.shift(); suite !== undefined; suite = waiting.shift()) results.push(await run(suite));
+  };
+  await Promise.all(Array.from({ length: SIDE_BY_SIDE }, worker));
+  const isBuilt = !results.some((result) => result.suite.name.startsWith("build") && result.failed > 0);
+  for (const suite of suites.filter((suite) => suite.containers)) {
+    results.push(isBuilt ? await run(suite) : notRun(suite));
+  }
+  return results;
+}
+
+async function run(suite: Suite): Promise<Result> {
+  const started = performance.now();
+  const log = `${logs}/${suite.name.replaceAll(/[^a-z0-9]+/g, "-")}.log`;
+  const file = openSync(log, "w");
+  const status = await exitStatus(suite, file);
+  closeSync(file);
+  const output = readFileSync(log, "utf8");
+  const counts = suite.counts === "tests" ? countResults(output, status) : oneTest(status === 0);
+  const result = { suite, output, ...counts };
+  showResult(result, (performance.now() - started) / 1000, log);
+  return result;
+}
+
+/** In a session of its own, so that everything it started can be ended with it. */
+async function exitStatus(suite: Suite, log: number): Promise<number> {
+  const { MAKEFLAGS: _flags, MAKELEVEL: _level, MFLAGS: _mflags, ...inherited } = process.env;
+  const child = Bun.spawn([...suite.command], {
+    stdio: ["ignore", log, log],
+    env: { ...inherited, NO_COLOR: "1", ...suite.environment },
+    detached: true,
+  });
+  const end = () => killGroup(child.pid);
+  const timer = setTimeout(end, TIME_LIMIT_S * 1000);
+  running.add(end);
+  const status = await child.exited;
+  running.delete(end);
+  clearTimeout(timer);
+  return status;
+}
+
+const running = new Set<() => void>();
+
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, "SIGKILL");
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    for (const end of running) end();
+    process.exit(130);
+  });
+}
+
+function oneTest(passed: boolean): Counts {
+  return { passed: passed ? 1 : 0, failed: passed ? 0 : 1, skipped: 0 };
+}
+
+function notRun(suite: Suite): Result {
+  console.log(`${suite.name.padEnd(24)} not run, because the build failed`);
+  return { suite, output: "", ...oneTest(false) };
+}
+
+function showResult(result: Result, seconds: number, log: string): void {
+  console.log(`${result.suite.name.padEnd(24)} ${closingLine(result).padEnd(36)} ${seconds.toFixed(1)} s`);
+  if (result.failed === 0) return;
+  const failures = failedTests(result.output);
+  const shown = failures.length > 0 ? failures : result.output.trimEnd().split("\n").slice(-20);
+  for (const line of shown) console.log(`    ${line}`);
+  console.log(`    see ${log}`);
+}
+
+function report(results: readonly Result[]): number {
+  const skipped = results.flatMap(({ suite, output }) => skippedTests(output).map((test) => `${suite.name}: ${test}`));
+  if (skipped.length > 0) console.log(`\nskipped:\n${skipped.map((line) => `    ${line}\n`).join("")}`);
+  const sum = addUp(results);
+  writeFileSync(`${logs}/summary`, `${closingLine(sum)}\n`);
+  console.log(closingLine(sum));
+  return sum.failed > 0 || sum.passed === 0 ? 1 : 0;
+}
+
+function fail(message: string): number {
+  console.error(`run-suites: ${message}`);
+  return 1;
+}
+
+const chosen = groups.filter((group) => process.argv.slice(2).includes(group));
+const unknown = process.argv.slice(2).find((name) => !groups.some((group) => group === name));
+process.exitCode =
+  unknown !== undefined || chosen.length === 0 ? fail(`groups are ${groups.join(", ")}`) : await runGroups(chosen);

@@ -1,0 +1,80 @@
+import { existsSync, readdirSync } from "node:fs";
+
+/** Something that `make check` or `make test` runs: a command whose output goes to build/logs. */
+export interface Suite {
+  readonly name: string;
+  readonly command: readonly string[];
+  /** "tests": its output counts them. "status": it is one test, passed when the command succeeds. */
+  readonly counts: "tests" | "status";
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Makes containers: needs root and the built program, and runs alone. */
+  readonly containers?: boolean;
+}
+
+export const groups = ["check", "build", "integration", "conformance"] as const;
+export type Group = (typeof groups)[number];
+
+const bun = process.execPath;
+
+/** The suites of a group; paths are relative to the root of the repository. */
+export function suitesOf(group: Group): Suite[] {
+  switch (group) {
+    case "check":
+      return checks();
+    case "build":
+      return ["x86-64", "aarch64"].map((arch) => ({
+        name: `build ${arch}`,
+        command: ["make", "--no-print-directory", "build", `ARCH=${arch}`],
+        counts: "status",
+      }));
+    case "integration":
+      return [{ name: "integration", command: ["tests/run.sh"], counts: "tests", containers: true }];
+    case "conformance":
+      return [...testsOfTheTests(), ...foreignSuites()];
+  }
+}
+
+function checks(): Suite[] {
+  return [
+    { name: "unit", command: [bun, "test", "--timeout", "60000", "./src", "./scripts"], counts: "tests" },
+    { name: "types", command: ["node_modules/.bin/tsc", "-p", "."], counts: "status" },
+    {
+      name: "lint and format",
+      command: ["node_modules/.bin/biome", "check", "--colors=off", "--error-on-warnings"],
+      counts: "status",
+    },
+    { name: "generated files", command: [bun, "scripts/generate-schemas.ts", "--check"], counts: "status" },
+  ];
+}
+
+/** tests/ must be true of the runtimes that tsrun replaces, but for what tests/expected lists. */
+function testsOfTheTests(): Suite[] {
+  return ["runc", "crun"].map((runtime) => ({
+    name: `integration, ${runtime}`,
+    command: ["tests/run.sh"],
+    counts: "tests",
+    environment: { RUNTIME: runtime },
+    containers: true,
+  }));
+}
+
+/** conformance-tests/NAME: run.sh, or tests for bun. */
+function foreignSuites(): Suite[] {
+  return readdirSync("conformance-tests")
+    .map((name) => ({ name, directory: `./conformance-tests/${name}` }))
+    .filter(({ directory }) => isSuite(directory))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ name, directory }) => ({
+      name,
+      command: existsSync(`${directory}/run.sh`)
+        ? [`${directory}/run.sh`]
+        : ["unshare", "-m", "--propagation", "private", bun, "test", "--timeout", "120000", directory],
+      counts: "tests",
+      containers: true,
+    }));
+}
+
+function isSuite(directory: string): boolean {
+  if (existsSync(`${directory}/run.sh`)) return true;
+  return readdirSync(directory).some((file) => file.endsWith(".test.ts"));
+}
