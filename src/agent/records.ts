@@ -215,7 +215,7 @@ function writeData(state: State, data: Data): number {
     case "words":
       return writeWords(state, data.words);
     case "address":
-      if (data.slot.index >= FIRST_SLOT) state.writes.push(data.slot);
+      if (data.slot.index >= FIRST_SLOT) state.writes.push(data.slot, ...(data.rest ?? []));
       return slotAddress(state, data.slot);
     case "socket":
       return state.encoding.socket;

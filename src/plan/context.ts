@@ -1,5 +1,5 @@
 import type { HostFacts } from "../host/facts.ts";
-import type { Config } from "../spec/types.ts";
+import type { Config, IdMapping } from "../spec/types.ts";
 import type { Program, Slot, SlotTable } from "./step.ts";
 
 /**
@@ -35,6 +35,48 @@ export interface PlanContext {
   readonly initPid: Slot;
   /** In build and later: an O_PATH descriptor of the root of the container's file system, set by planRootfs. */
   readonly rootfs: Slot;
+  /** --no-pivot: the root is moved over "/" and entered by chroot(2), for hosts that run from an initramfs. */
+  readonly noPivot: boolean;
+  /** Mount point of a cgroup hierarchy on the host to the absolute directory of the container's cgroup in it. */
+  readonly cgroupPaths: ReadonlyMap<string, string>;
+  /** User namespaces for idmapped mounts that have mappings of their own; opened by the lifecycle before `attach`. */
+  readonly idmapNamespaces: IdmapNamespace[];
+  /** What must hold of things found while `build` ran; judged by `checkDevices` when its slots are known. */
+  readonly checks: DeviceCheck[];
+  /** tmpcopyup: trees to copy after `build` and before the container's process starts. */
+  readonly copies: CopyUp[];
+  /** Without a mount namespace: what was mounted in the caller's, in order; delete unmounts it in reverse. */
+  readonly hostMounts: string[];
+}
+
+/** `slot` must hold a descriptor of a user namespace with exactly these mappings, in tsrun, when `attach` runs. */
+export interface IdmapNamespace {
+  readonly uidMappings: readonly IdMapping[];
+  readonly gidMappings: readonly IdMapping[];
+  readonly slot: Slot;
+}
+
+/** A device that `build` found in place of making it. */
+export interface DeviceCheck {
+  /** Path inside the container, or on the host. */
+  readonly path: string;
+  readonly pointer: string;
+  /** Negative errno when it was made, so that there is nothing to check; otherwise what fstat(2) said. */
+  readonly found: Slot;
+  readonly mode: Slot;
+  readonly rdev: Slot;
+  /** S_IFCHR, S_IFBLK or S_IFIFO. */
+  readonly type: number;
+  readonly major: number;
+  readonly minor: number;
+}
+
+/** Both are descriptors in the init: pidfd_getfd(2), or a walk by the init itself. */
+export interface CopyUp {
+  readonly from: Slot;
+  readonly to: Slot;
+  readonly destination: string;
+  readonly pointer: string;
 }
 
 /** True when the init runs in a user namespace that tsrun makes or joins for it. */

@@ -56,7 +56,7 @@ export type Data =
   /** A string with the values of slots in it; only for steps that tsrun itself runs. */
   | { readonly kind: "text"; readonly parts: readonly (string | Slot)[] }
   /** The address that a slot is stored at, for results that the kernel writes through a pointer (wait4's status). */
-  | { readonly kind: "address"; readonly slot: Slot }
+  | { readonly kind: "address"; readonly slot: Slot; readonly rest?: readonly Slot[] }
   /** The descriptor of the agent's socket to tsrun. */
   | { readonly kind: "socket" }
   /** A struct as 64-bit words. A slot among them has its home here: the step that computes it writes into the struct. */
@@ -143,8 +143,9 @@ export function strings(strings: readonly string[]): Data {
   return { kind: "strings", strings };
 }
 
-export function addressOf(slot: Slot): Data {
-  return { kind: "address", slot };
+/** `rest`: slots behind it that the kernel writes as well, where the result is a struct (fstat's). */
+export function addressOf(slot: Slot, rest: readonly Slot[] = []): Data {
+  return { kind: "address", slot, rest };
 }
 
 export const socket: Data = { kind: "socket" };
