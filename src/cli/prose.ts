@@ -1,0 +1,185 @@
+import type { CommandName } from "./options.ts";
+
+/** What help and man page say of a command besides its options. */
+export interface Prose {
+  /** As in the list of commands: lower case, without a final period. */
+  readonly summary: string;
+  /** The arguments as they follow the options: `ID [SIGNAL]`. */
+  readonly args: string;
+  readonly paragraphs: readonly string[];
+  /** Command line, and what it does. */
+  readonly examples: readonly (readonly [string, string])[];
+  /** Exit status where it is not just 0 or 1. */
+  readonly status?: string;
+}
+
+const ranStatus =
+  "The exit status of the container's process, or 128 + N when signal N ended it. 1 when the container could not be started.";
+
+function lifecycleProse() {
+  return {
+    create: {
+      summary: "create a container; its program waits for start",
+      args: "ID",
+      paragraphs: [
+        "Reads the bundle's config.json, checks all of it, and makes the container: namespaces, file system, cgroup, hooks. The program itself is not run until tsrun start. Nothing is left behind when it fails.",
+        "The container's process inherits standard input, output and error of tsrun create. With process.terminal the master end of the terminal is sent to --console-socket.",
+        "ID is made of letters, digits, and _ + - . and names one container below --root.",
+      ],
+      examples: [
+        ["tsrun create --bundle /bundles/web web", "create container web from the bundle in /bundles/web"],
+        [
+          "tsrun create --pid-file /run/web.pid web",
+          "use the bundle in the current directory and write the process id",
+        ],
+      ],
+    },
+    start: {
+      summary: "run the program of a created container",
+      args: "ID",
+      paragraphs: [
+        "Runs the startContainer hooks in the container, then the program of config.json, then the poststart hooks. Fails when the container has been started before.",
+      ],
+      examples: [["tsrun start web", "run what tsrun create web has prepared"]],
+    },
+    run: {
+      summary: "create and start a container, and wait for it",
+      args: "ID",
+      paragraphs: [
+        "The same as tsrun create and tsrun start; then, without --detach, waits until the container's process has ended, passes signals on to it, deletes the container (not with --keep) and ends with the same status.",
+        "With process.terminal and without --detach, tsrun's own terminal is connected to the container's.",
+      ],
+      examples: [
+        ["tsrun run --bundle /bundles/web web", "run container web in the foreground"],
+        ["tsrun run -d --pid-file /run/web.pid web", "leave it running in the background"],
+      ],
+      status: ranStatus,
+    },
+    state: {
+      summary: "print the state of a container as JSON",
+      args: "ID",
+      paragraphs: [
+        "Prints the state that the OCI runtime specification defines: ociVersion, id, status (creating, created, running, stopped or paused), pid, bundle, annotations; besides rootfs, created and owner.",
+      ],
+      examples: [["tsrun state web", "print the state of container web"]],
+    },
+    kill: {
+      summary: "send a signal to a container",
+      args: "ID [SIGNAL]",
+      paragraphs: [
+        "Sends SIGNAL, TERM by default, to the container's first process. SIGNAL is a number or a name in any case, with or without SIG: 9, KILL, sigkill.",
+      ],
+      examples: [
+        ["tsrun kill web", "ask container web to end"],
+        ["tsrun kill --all web KILL", "kill each of its processes"],
+      ],
+    },
+    delete: {
+      summary: "delete a container that has ended",
+      args: "ID",
+      paragraphs: [
+        "Removes the container's cgroup and its state and runs the poststop hooks. With --force a container that still runs is killed first, what an interrupted tsrun create has left is removed too, and it is no error when there is no such container.",
+      ],
+      examples: [
+        ["tsrun delete web", "delete container web, which has ended"],
+        ["tsrun delete --force web", "kill and delete it, whatever its state"],
+      ],
+    },
+    exec: {
+      summary: "run one more process in a container",
+      args: "ID [COMMAND [ARG...]]",
+      paragraphs: [
+        "Runs COMMAND in the namespaces and the cgroup of the container's first process. User, environment, capabilities and the rest are those of config.json unless options say otherwise. With --process, all of it comes from FILE and COMMAND is left out.",
+        "Options end at ID: what follows belongs to COMMAND.",
+      ],
+      examples: [
+        ["tsrun exec -t web sh", "a shell in container web"],
+        ["tsrun exec --user 1000:1000 web id -u", "run id -u as user 1000"],
+      ],
+      status:
+        "The exit status of the process, or 128 + N when signal N ended it. 255 when it could not be started. With --detach 0 once it runs.",
+    },
+  } as const satisfies Partial<Record<CommandName, Prose>>;
+}
+
+function otherProse() {
+  return {
+    list: {
+      summary: "list containers",
+      args: "",
+      paragraphs: ["Lists the containers below --root, as a table or as JSON."],
+      examples: [
+        ["tsrun list", "a table of all containers"],
+        ["tsrun list --format json", "the same for programs"],
+        ["tsrun --root /run/containerd/runc/k8s.io list -q", "the ids of another caller's containers"],
+      ],
+    },
+    spec: {
+      summary: "write a config.json to start from",
+      args: "",
+      paragraphs: [
+        "Writes a complete config.json, with a shell as its program, into the bundle. A file that exists is never overwritten.",
+      ],
+      examples: [
+        ["tsrun spec --bundle /bundles/web", "write /bundles/web/config.json"],
+        ["tsrun spec --rootless", "write one that works without root"],
+      ],
+    },
+    features: {
+      summary: "print what this build supports, as JSON",
+      args: "",
+      paragraphs: [
+        "Prints the features structure of the OCI runtime specification. Engines read it to know which mount options, namespaces and capabilities they may ask for.",
+      ],
+      examples: [["tsrun features", "print the features"]],
+    },
+    try: {
+      summary: "run a command in a throw-away container, without an image",
+      args: "[COMMAND [ARG...]]",
+      paragraphs: [
+        "The container's file system is the host's, with a layer above it that takes all changes and is thrown away at the end (or kept, with --keep). It has namespaces of its own and no network unless --network host is given. COMMAND is a shell by default.",
+        "Options end at COMMAND: what follows belongs to it.",
+      ],
+      examples: [
+        ["tsrun try", "a shell that can break nothing"],
+        ["tsrun try --keep /tmp/changes -- make install", "see what make install would change"],
+        ["tsrun try --memory 64m --pids 20 -- ./program", "run a program within limits"],
+      ],
+      status: ranStatus,
+    },
+    plan: {
+      summary: "print the system calls that create and start would make",
+      args: "[ID]",
+      paragraphs: [
+        "Reads and checks the bundle's config.json as tsrun create does, and prints every step in strace's syntax with the property of config.json that it serves. Nothing is changed, nothing is run.",
+      ],
+      examples: [
+        ["tsrun plan --bundle /bundles/web", "print the plan for a bundle"],
+        ["tsrun plan --json | jq '.[].steps | length'", "print it for programs"],
+      ],
+    },
+    completion: {
+      summary: "print a completion script for bash, zsh or fish",
+      args: "SHELL",
+      paragraphs: ["SHELL is bash, zsh or fish. The script completes commands, options, their values, and ids."],
+      examples: [
+        ["source <(tsrun completion bash)", "complete in this bash"],
+        ["tsrun completion fish > ~/.config/fish/completions/tsrun.fish", "complete in every fish"],
+      ],
+    },
+    help: {
+      summary: "print help, for one command or for all",
+      args: "[COMMAND]",
+      paragraphs: ["The same as tsrun --help and tsrun COMMAND --help."],
+      examples: [["tsrun help exec", "print the options of tsrun exec"]],
+    },
+  } as const satisfies Partial<Record<CommandName, Prose>>;
+}
+
+export function commandProse(name: CommandName): Prose {
+  return allProse()[name];
+}
+
+function allProse(): Record<CommandName, Prose> {
+  return { ...lifecycleProse(), ...otherProse() };
+}

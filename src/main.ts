@@ -1,0 +1,95 @@
+import { type Invocation, type InvocationOf, parseFast } from "./cli/fast-path.ts";
+import { openLog, writeLog } from "./cli/log.ts";
+import type { Command, CommandName, Globals } from "./cli/options.ts";
+import { print, printError } from "./cli/output.ts";
+import { logEntry, reportError, warningTarget } from "./cli/report.ts";
+import type { Answer } from "./cli/yargs.ts";
+import { printVersion } from "./commands/version.ts";
+import { sys } from "./kernel/kernel.ts";
+
+/** A command at hand, or one that is loaded when it is asked for, because its modules are slow to load. */
+type Entry<N extends CommandName> = Command<N> | { readonly load: () => Promise<Command<N>> };
+
+const commands: { readonly [N in CommandName]?: Entry<N> } = {
+  features: { load: async () => (await import("./commands/features.ts")).featuresCommand },
+  completion: { load: async () => (await import("./commands/completion.ts")).completionCommand },
+  help: { load: async () => (await import("./commands/help.ts")).helpCommand },
+};
+
+main(process.argv.slice(2));
+
+/** The hot path is synchronous from here to the exit; promises are only for what is loaded late. */
+function main(argv: readonly string[]): void {
+  const invocation = parseFast(argv);
+  if (invocation !== undefined) exitWith(run(invocation));
+  else exitWith(import("./cli/yargs.ts").then(({ parseForPeople }) => answer(parseForPeople(argv))));
+}
+
+function answer(given: Answer): number | Promise<number> {
+  if (given.kind === "run") return run(given.invocation);
+  if (given.kind === "wrong") return fail(given.error, undefined, given.globals, tryToLog(given.globals));
+  if (given.status === 0) print(given.text);
+  else printError(given.text);
+  return given.status;
+}
+
+function run(invocation: Invocation): number | Promise<number> {
+  if (invocation.command === "version") return printVersion();
+  const { command, globals } = invocation;
+  let log = -1;
+  try {
+    if (hasLog(globals)) log = openLog(globals.log);
+    const status = runCommand(invocation, log);
+    if (typeof status === "number") return status;
+    return status.catch((error) => fail(error, command, globals, log));
+  } catch (error) {
+    return fail(error, command, globals, log);
+  }
+}
+
+function runCommand<N extends CommandName>(invocation: InvocationOf<N>, log: number): number | Promise<number> {
+  const { command, options, args, globals } = invocation;
+  const entry: Entry<N> = commands[command]!;
+  const input = { options, args, globals, warn: (message: string) => warn(message, command, globals, log) };
+  if (typeof entry === "function") return entry(input);
+  return entry.load().then((loaded) => loaded(input));
+}
+
+function warn(message: string, command: CommandName, globals: Globals, log: number): void {
+  const target = warningTarget(command, globals);
+  if (target === "stderr") printError(`warning: ${message}\n`);
+  if (target === "log") writeLog(log, globals.logFormat, logEntry("warning", message, new Date()));
+}
+
+/** Turns an error into text, log line and exit status: the only place that does. `log` is negative without --log. */
+function fail(error: unknown, command: CommandName | undefined, globals: Globals, log: number): number {
+  const report = reportError(error, command, globals.debug, new Date());
+  if (log >= 0) writeLog(log, globals.logFormat, report.entry);
+  printError(report.text);
+  return report.status;
+}
+
+function hasLog(globals: Globals): globals is Globals & { readonly log: string } {
+  return globals.log !== undefined && globals.log !== "";
+}
+
+/** For an error that is reported anyway: a log that cannot be opened is not worth a second one. */
+function tryToLog(globals: Globals): number {
+  try {
+    return hasLog(globals) ? openLog(globals.log) : -1;
+  } catch {
+    return -1;
+  }
+}
+
+/** Leaves at once: whatever Bun would still do at its own exit is not needed. */
+function exitWith(status: number | Promise<number>): void {
+  if (typeof status === "number") sys("exit_group", status);
+  else status.then(exitWith, crash);
+}
+
+/** The command line itself could not be dealt with: a fault of tsrun. */
+function crash(error: unknown): void {
+  printError(reportError(error, undefined, false, new Date()).text);
+  sys("exit_group", 1);
+}
