@@ -45,6 +45,22 @@ export function cleanPath(path: string): string {
   return kept.join("/");
 }
 
+/** Levels from the first below the mount to the container's own. */
+export function levelsOf({ hierarchy, path }: CgroupDirectory): string[] {
+  const levels: string[] = [];
+  let level = hierarchy.mount;
+  for (const name of path.slice(hierarchy.mount.length + 1).split("/")) {
+    level += `/${name}`;
+    levels.push(level);
+  }
+  return levels;
+}
+
+/** Mount point of each hierarchy to the directory in it. */
+export function cgroupMap(directories: readonly CgroupDirectory[]): Map<string, string> {
+  return new Map(directories.map(({ hierarchy, path }) => [hierarchy.mount, path]));
+}
+
 /** For state.json: each controller, `name=systemd`, or "" for v2, to its directory. */
 export function cgroupRecord(directories: readonly CgroupDirectory[]): Record<string, string> {
   const entries: [string, string][] = [];
