@@ -181,16 +181,17 @@ const createRows = () =>
       describe: "pass N descriptors more, from 3 on (after those of $LISTEN_FDS), to the container",
       also: "both",
     },
-    "no-subreaper": {
-      type: "boolean",
-      describe: "do not adopt orphaned processes of the container while waiting for it",
-      also: "both",
-    },
+    "no-subreaper": { type: "boolean", describe: "ignored: tsrun create leaves nothing to wait for", also: "crun" },
   }) as const satisfies OptionRows;
 
 const runRows = () =>
   ({
     ...createRows(),
+    "no-subreaper": {
+      type: "boolean",
+      describe: "do not adopt orphaned processes of the container while waiting for it",
+      also: "both",
+    },
     detach: {
       type: "boolean",
       alias: ["d"],
