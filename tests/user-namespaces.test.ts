@@ -1,7 +1,7 @@
 import { expect } from "bun:test";
 import { chownSync, statSync, writeFileSync } from "node:fs";
-import { type Change, mustSucceed, suite } from "./helpers/suite.ts";
 import { type Config, grant, unshare } from "./helpers/config.ts";
+import { type Change, mustSucceed, suite } from "./helpers/suite.ts";
 
 const { test, see, refusal, started, exec } = suite("user-namespaces");
 
@@ -23,7 +23,11 @@ const mappedAnd =
   };
 
 test("the maps are those of the config", () => {
-  expect(see("cat /proc/self/uid_map /proc/self/gid_map", mapped).split("\n").map((line) => line.trim().split(/ +/))).toEqual([
+  expect(
+    see("cat /proc/self/uid_map /proc/self/gid_map", mapped)
+      .split("\n")
+      .map((line) => line.trim().split(/ +/)),
+  ).toEqual([
     ["0", "100000", "65536"],
     ["0", "100000", "65536"],
   ]);
@@ -37,7 +41,11 @@ test("several ranges in one map", () => {
       { containerID: 5000, hostID: 300_000, size: 1 },
     ];
   });
-  expect(see("cat /proc/self/uid_map", change).split("\n").map((line) => line.trim().split(/ +/))).toEqual([
+  expect(
+    see("cat /proc/self/uid_map", change)
+      .split("\n")
+      .map((line) => line.trim().split(/ +/)),
+  ).toEqual([
     ["0", "100000", "10"],
     ["1000", "200000", "5"],
     ["5000", "300000", "1"],
@@ -49,16 +57,10 @@ test("root inside, and the root directory is root's", () => {
 });
 
 test("what root makes inside belongs to the mapped id outside", () => {
-  const seen: { uid?: number; gid?: number } = {};
-  see("echo made > /made && stat -c %u:%g /made", (config, at) => {
-    mapped(config, at);
-    config.hooks = { poststop: [{ path: "/bin/sh", args: ["sh", "-c", `stat -c %u:%g ${at.rootfs}/made > ${at.dir}/owner; cp ${at.dir}/owner /tmp/${at.id}.owner`] }] };
-    Object.assign(seen, { file: `/tmp/${at.id}.owner` });
-  });
-  const file = (seen as { file: string }).file;
-  const owner = Bun.spawnSync(["cat", file]).stdout.toString().trim();
-  Bun.spawnSync(["rm", "-f", file]);
-  expect(owner).toBe("100000:100000");
+  const b = started(mapped);
+  mustSucceed(exec(b, ["/bin/touch", "/made"]));
+  const made = statSync(`${b.rootfs}/made`);
+  expect([made.uid, made.gid]).toEqual([MAPPED, MAPPED]);
 });
 
 test("a file of an unmapped host id is nobody's", () => {
@@ -74,7 +76,11 @@ test("another user of the container", () => {
     config.process.user = { uid: 1000, gid: 1001 };
     config.process.capabilities = {};
   });
-  expect(see("id -u; id -g; grep -h ^Cap /proc/self/status | sort -u -k2 | wc -l", change).split("\n")).toEqual(["1000", "1001", "1"]);
+  expect(see("id -u; id -g; grep -h ^Cap /proc/self/status | sort -u -k2 | wc -l", change).split("\n")).toEqual([
+    "1000",
+    "1001",
+    "1",
+  ]);
 });
 
 test("additional groups", () => {
@@ -86,13 +92,19 @@ test("additional groups", () => {
 
 test("capabilities are those of the config, inside the user namespace", () => {
   const change = mappedAnd((config) => grant(config, "CAP_SYS_ADMIN", "CAP_NET_ADMIN"));
-  expect(see("mount -t tmpfs none /mnt && echo mounted; ip link set lo mtu 1400 && cat /sys/class/net/lo/mtu || true", change)).toStartWith(
-    "mounted",
-  );
+  expect(
+    see(
+      "mount -t tmpfs none /mnt && echo mounted; ip link set lo mtu 1400 && cat /sys/class/net/lo/mtu || true",
+      change,
+    ),
+  ).toStartWith("mounted");
 });
 
 test("devices are the host's, bound", () => {
-  const seen = see("stat -c '%F %t:%T' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; echo x > /dev/null; head -c 4 /dev/zero | wc -c", mapped);
+  const seen = see(
+    "stat -c '%F %t:%T' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; echo x > /dev/null; head -c 4 /dev/zero | wc -c",
+    mapped,
+  );
   expect(seen.split("\n")).toEqual([
     "character special file 1:3",
     "character special file 1:5",
@@ -106,11 +118,16 @@ test("devices are the host's, bound", () => {
 
 test("a configured device is the host's, bound", () => {
   const change = mappedAnd((config) => {
-    config.linux.devices = [{ type: "c", path: "/dev/kernel-messages", major: 1, minor: 11, fileMode: 0o600, uid: 0, gid: 0 }];
+    config.linux.devices = [{ type: "c", path: "/dev/kmsg", major: 1, minor: 11, fileMode: 0o600, uid: 0, gid: 0 }];
   });
-  const host = statSync("/dev/kmsg", { throwIfNoEntry: false });
-  if (host === undefined) return;
-  expect(refusal(change)).toContain("/dev/kernel-messages");
+  expect(see("stat -c '%F %t:%T' /dev/kmsg", change)).toBe("character special file 1:b");
+});
+
+test("a configured device that the host does not have is refused by name", () => {
+  const change = mappedAnd((config) => {
+    config.linux.devices = [{ type: "c", path: "/dev/no-such-device", major: 1, minor: 11 }];
+  });
+  expect(refusal(change)).toContain("/dev/no-such-device");
 });
 
 test("exec is in the user namespace, with its ids", () => {
@@ -128,14 +145,6 @@ test("a user namespace without maps is refused", () => {
   expect(refusal((config) => unshare(config, "user"))).toMatch(/mapping/i);
 });
 
-test("maps without a user namespace are refused", () => {
-  const stderr = refusal((config) => {
-    config.linux.uidMappings = [{ containerID: 0, hostID: MAPPED, size: 65536 }];
-    config.linux.gidMappings = [{ containerID: 0, hostID: MAPPED, size: 65536 }];
-  });
-  expect(stderr).toMatch(/user namespace/i);
-});
-
 test("maps that overlap are refused", () => {
   const change = mappedAnd((config) => {
     config.linux.uidMappings = [
@@ -148,14 +157,24 @@ test("maps that overlap are refused", () => {
 
 test("341 ranges, one more than the kernel takes, are refused", () => {
   const change = mappedAnd((config) => {
-    config.linux.uidMappings = Array.from({ length: 341 }, (_, i) => ({ containerID: i * 2, hostID: MAPPED + i * 2, size: 1 }));
+    config.linux.uidMappings = Array.from({ length: 341 }, (_, i) => ({
+      containerID: i * 2,
+      hostID: MAPPED + i * 2,
+      size: 1,
+    }));
   });
   expect(refusal(change)).not.toBe("");
 });
 
 test("340 ranges are taken", () => {
-  const change = mappedAnd((config) => {
-    config.linux.uidMappings = Array.from({ length: 340 }, (_, i) => ({ containerID: i * 2, hostID: MAPPED + i * 2, size: 1 }));
+  // Low numbers: the kernel wants the whole map in less than one page.
+  const change = mappedAnd((config, rootfs) => {
+    config.linux.uidMappings = Array.from({ length: 340 }, (_, i) => ({
+      containerID: i * 2,
+      hostID: 1000 + i * 2,
+      size: 1,
+    }));
+    chownSync(rootfs, 1000, MAPPED);
   });
   expect(see("wc -l < /proc/self/uid_map", change)).toBe("340");
 });

@@ -65,6 +65,7 @@ export function suite(topic: string) {
   const names = new Set<string>();
   let template: Template | undefined;
   let made: Bundle[] = [];
+  const undo: (() => void)[] = [];
   let number = 0;
 
   function bundle(change?: Change): Bundle {
@@ -153,12 +154,31 @@ export function suite(topic: string) {
     until(() => status(b) === wanted, `${b.id} to be ${wanted}, it is ${status(b)}`);
   }
 
+  /** Undoes what a test did to the machine, after its containers have ended and before leaks are looked for. */
+  function after(action: () => void): void {
+    undo.push(action);
+  }
+
+  /** Mounts where the runtime sees it, until the end of the test. */
+  function mountHere(...args: readonly string[]): void {
+    mustSucceed(command(["mount", ...args]));
+    const changesOnly = args.some((arg) => arg.startsWith("remount") || arg.startsWith("--make-"));
+    if (!changesOnly) after(() => command(["umount", "-l", args.at(-1)!]));
+  }
+
   /** Ends the containers that the test made and says what is left after that. */
   function tidy(): string[] {
     const bundles = made;
     made = [];
     for (const b of bundles) if (existsSync(`${root}/${b.id}`)) runtime(["delete", "--force", b.id]);
     const leaks: string[] = [];
+    for (const action of undo.splice(0).reverse()) {
+      try {
+        action();
+      } catch (error) {
+        leaks.push(`what the test did: ${error}`);
+      }
+    }
     for (const b of bundles) {
       until(() => findLeaks(b.id).length === 0, "", 1000);
       leaks.push(...findLeaks(b.id));
@@ -209,7 +229,7 @@ export function suite(topic: string) {
   const knownIds = (): string[] => (existsSync(root) ? readdirSync(root).filter((name) => name.startsWith(mark)) : []);
 
   const commands = { runtime, runtimeBeside, run, create, start, state, kill, exec, remove };
-  const helpers = { bundle, see, refusal, started, status, untilStatus, knownIds, tidy };
+  const helpers = { bundle, see, refusal, started, status, untilStatus, knownIds, after, mountHere };
   return { test, home, root, mark, ...commands, ...helpers };
 }
 
