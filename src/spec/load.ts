@@ -1,0 +1,209 @@
+/** Reads config.json and its like: text in, checked document and warnings out. Pure, and on the way of every command. */
+import { propertyOf, type TsrunError } from "../errors.ts";
+import type { Report } from "./checks/report.ts";
+import { checkConfig, checkProcess } from "./checks.ts";
+import { type Fault, InvalidDocument, invalidDocument, MAX_FAULTS, quoted, shown } from "./fault.ts";
+import { isConfig, isProcess, isResources } from "./generated/fast.js";
+import { reportConfig, reportProcess, reportResources } from "./generated/faults.js";
+import { locate, syntaxFault } from "./json-position.ts";
+import { suggestion } from "./suggest.ts";
+import type { Config, Process, Resources } from "./types.ts";
+import type { FastCheck, Listener, Reporter } from "./validator.ts";
+
+/** A kind of document: how it is checked for its shape, and for its sense. */
+interface DocumentKind<T> {
+  readonly isValid: FastCheck;
+  readonly reportTo: Reporter;
+  readonly check: (document: T) => Report;
+}
+
+/** `file` is how messages call the text. @throws InvalidDocument with every fault. */
+export function parseConfig(text: string, file: string): { config: Config; warnings: string[] } {
+  const kind = { isValid: isConfig, reportTo: reportConfig, check: checkConfig };
+  const { document, warnings } = parseDocument<Config>(text, file, kind);
+  return { config: document, warnings };
+}
+
+/** The file of `exec --process`. @throws InvalidDocument with every fault. */
+export function parseProcess(text: string, file: string): { process: Process; warnings: string[] } {
+  const kind = { isValid: isProcess, reportTo: reportProcess, check: checkProcess };
+  const { document, warnings } = parseDocument<Process>(text, file, kind);
+  return { process: document, warnings };
+}
+
+/** The file of `update --resources`. @throws InvalidDocument with every fault. */
+export function parseResources(text: string, file: string): { resources: Resources; warnings: string[] } {
+  const check = (): Report => ({ faults: [], warnings: [] });
+  const { document, warnings } = parseDocument<Resources>(text, file, {
+    isValid: isResources,
+    reportTo: reportResources,
+    check,
+  });
+  return { resources: document, warnings };
+}
+
+/** A config.json that an engine writes has some 10 kB. The limit keeps a hostile one from taking the host's memory. */
+const MAX_LENGTH = 32 * 1024 * 1024;
+
+function parseDocument<T>(text: string, file: string, kind: DocumentKind<T>): { document: T; warnings: string[] } {
+  if (text.length > MAX_LENGTH) throw tooLong(text, file);
+  const value = parseJson(text, file);
+  if (!kind.isValid(value)) return parseDoubtful(text, file, value, kind);
+  const { faults, warnings } = kind.check(value as T);
+  if (faults.length > 0) throw invalidDocument(file, text, faults);
+  return { document: value as T, warnings };
+}
+
+function tooLong(text: string, file: string): TsrunError {
+  const fault = {
+    pointer: "",
+    found: `${text.length} characters`,
+    expected: `at most ${MAX_LENGTH}`,
+    line: 1,
+    column: 1,
+  };
+  return new InvalidDocument(`invalid ${file}: found ${fault.found}, should be ${fault.expected}`, [fault]);
+}
+
+// --- JSON -------------------------------------------------------------------------------------------------------------
+
+/** Where an integer could be that a double does not hold: then the slow way of reading that keeps its digits. */
+const MANY_DIGITS = /[\s:,[]-?\d{16}/;
+
+function parseJson(text: string, file: string): unknown {
+  try {
+    return MANY_DIGITS.test(text) ? JSON.parse(text, exactInteger) : JSON.parse(text);
+  } catch (error) {
+    throw notJson(text, file, error);
+  }
+}
+
+function exactInteger(_key: string, value: unknown, context?: { source?: string }): unknown {
+  if (typeof value !== "number" || Number.isSafeInteger(value)) return value;
+  const source = context?.source ?? "";
+  return /^-?\d+$/.test(source) ? BigInt(source) : value;
+}
+
+function notJson(text: string, file: string, error: unknown): InvalidDocument {
+  const stop = syntaxFault(text);
+  if (stop === undefined) {
+    // JSON it is, but the engine gave up: only nesting does that.
+    const fault = { pointer: "", found: `cannot be read (${String(error)})`, line: 1, column: 1 };
+    return new InvalidDocument(`invalid ${file}: nested too deeply`, [{ ...fault, expected: "nested less deeply" }]);
+  }
+  const fault = { ...stop, pointer: "", found: `not JSON: found ${stop.found}` };
+  return new InvalidDocument(
+    `invalid ${file}:${stop.line}:${stop.column}: ${fault.found}, should be ${stop.expected}`,
+    [fault],
+  );
+}
+
+// --- what the fast check refused --------------------------------------------------------------------------------------
+
+function parseDoubtful<T>(text: string, file: string, value: unknown, kind: DocumentKind<T>) {
+  const document = withoutNulls(value);
+  const { faults, unknown } = inspect(document, kind.reportTo);
+  const sense = faults.length === 0 ? kind.check(document as T) : checkedAsFarAsPossible(document as T, kind.check);
+  const all = [...faults, ...sense.faults.filter((fault) => !faults.some((other) => overlap(fault, other)))];
+  if (all.length > 0) throw invalidDocument(file, text, all.slice(0, MAX_FAULTS));
+  return { document: document as T, warnings: [...misspellings(text, file, unknown), ...sense.warnings] };
+}
+
+/** Go reads `null` as if the property were absent, and so do engines write it. */
+function withoutNulls(value: unknown): unknown {
+  const open = [value];
+  while (open.length > 0) {
+    const next = open.pop();
+    if (typeof next !== "object" || next === null) continue;
+    const container = next as Record<string, unknown>;
+    for (const key of Object.keys(container)) {
+      if (container[key] !== null) open.push(container[key]);
+      else if (!Array.isArray(container)) delete container[key];
+    }
+  }
+  return value;
+}
+
+interface UnknownProperty {
+  readonly pointer: string;
+  readonly name: string;
+  readonly meant: string;
+}
+
+/** Ends the validator's walk when enough has been found. */
+const ENOUGH = Symbol("enough");
+
+function inspect(document: unknown, reportTo: Reporter): { faults: Fault[]; unknown: UnknownProperty[] } {
+  const faults: Fault[] = [];
+  const unknown: UnknownProperty[] = [];
+  const add = (fault: Fault) => {
+    faults.push(fault);
+    if (faults.length >= MAX_FAULTS) throw ENOUGH;
+  };
+  const listener: Listener = {
+    wrong: (pointer, expected, oneOf) => add(wrongFault(document, pointer, expected, oneOf)),
+    missing: (pointer, name, expected) => add(missingFault(document, pointer, name, expected)),
+    unknown(pointer, name, known) {
+      const meant = unknown.length < MAX_FAULTS ? suggestion(name, known) : undefined;
+      if (meant !== undefined) unknown.push({ pointer, name, meant });
+    },
+  };
+  try {
+    reportTo.call(listener, document);
+  } catch (error) {
+    if (error !== ENOUGH) throw error;
+  }
+  return { faults, unknown };
+}
+
+function wrongFault(document: unknown, pointer: string, expected: string, oneOf?: readonly string[]): Fault {
+  const value = valueAt(document, pointer);
+  const meant = oneOf !== undefined && typeof value === "string" ? suggestion(value, oneOf) : undefined;
+  return { pointer, found: `found ${shown(value)}`, expected, suggestion: meant };
+}
+
+/** Engines look for these texts of runc when the process lacks what it needs. */
+function missingFault(document: unknown, pointer: string, name: string, expected: string): Fault {
+  const texts = new Map([
+    ["cwd", "Cwd property must not be empty"],
+    ["args", "args must not be empty"],
+  ]);
+  const parent = valueAt(document, pointer);
+  const names = typeof parent === "object" && parent !== null ? Object.keys(parent) : [];
+  const instead = names.find((other) => suggestion(other, [name]) !== undefined);
+  const found = `${texts.get(name) ?? "missing"}${instead === undefined ? "" : `, there is ${quoted(instead)}`}`;
+  return { pointer: `${pointer}/${name}`, found, expected };
+}
+
+function valueAt(document: unknown, pointer: string): unknown {
+  let value = document;
+  for (const part of pointer.split("/").slice(1)) {
+    const key = part.replaceAll("~1", "/").replaceAll("~0", "~");
+    value = (value as Record<string, unknown>)[key];
+  }
+  return value;
+}
+
+/** The checks expect a valid document; with an invalid one they say what they can, and the shape's faults go first. */
+function checkedAsFarAsPossible<T>(document: T, check: (document: T) => Report): Report {
+  try {
+    return check(document);
+  } catch {
+    return { faults: [], warnings: [] };
+  }
+}
+
+function overlap(a: Fault, b: Fault): boolean {
+  return a.pointer === b.pointer || a.pointer.startsWith(`${b.pointer}/`) || b.pointer.startsWith(`${a.pointer}/`);
+}
+
+function misspellings(text: string, file: string, unknown: readonly UnknownProperty[]): string[] {
+  const pointers = unknown.map(({ pointer, name }) => `${pointer}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`);
+  const places = locate(text, pointers);
+  return unknown.map(({ meant }, at) => {
+    const pointer = pointers[at]!;
+    const place = places.get(pointer)?.name;
+    const where = place === undefined ? file : `${file}:${place.line}:${place.column}`;
+    return `${where}: ${propertyOf(pointer)} is not a property and was ignored (did you mean ${JSON.stringify(meant)}?)`;
+  });
+}

@@ -1,0 +1,27 @@
+import type { Config } from "./types.ts";
+
+/**
+ * The properties of this config that tsrun does not apply yet, so that the caller can say so: nothing is dropped
+ * silently. The list only shrinks. `null` and empty values ask for nothing.
+ */
+export function pendingProperties({ process, linux }: Config): string[] {
+  const pending: [name: string, value: unknown][] = [
+    ["process.apparmorProfile", process?.apparmorProfile],
+    ["process.selinuxLabel", process?.selinuxLabel],
+    ["linux.mountLabel", linux?.mountLabel],
+    ...Object.entries(linux?.resources ?? {}).map(([name, value]): [string, unknown] => [
+      `linux.resources.${name}`,
+      value,
+    ]),
+    ["linux.seccomp", linux?.seccomp],
+    ["linux.intelRdt", linux?.intelRdt],
+    ["linux.netDevices", linux?.netDevices],
+    ["linux.memoryPolicy", linux?.memoryPolicy],
+  ];
+  return pending.filter(([name, value]) => !isEmpty(value) && !name.endsWith(".$schema")).map(([name]) => name);
+}
+
+function isEmpty(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return value === undefined || value === null || value === "";
+  return Object.keys(value).length === 0;
+}
