@@ -93,13 +93,14 @@ for (const arch of ["x86-64", "aarch64"] satisfies Arch[]) {
     });
 
     describe("takes the value of a slot", () => {
-      // mmap needs all six arguments to be right for the third page of the file to appear where the last step sends from.
+      // mmap needs all six arguments to be right for the third page of the file, and no other, to appear at the address.
       const address = 0x10000000;
       const map = [address, 4096, 1 /* PROT_READ */, 0x100001 /* MAP_SHARED | MAP_FIXED_NOREPLACE */, 0, 8192];
       for (let n = 0; n < 6; n++) {
         test(`as argument ${n}`, () => {
-          const [file, numbers, value] = [newSlot("file"), newSlot("numbers"), newSlot("value")];
-          const path = makeFile(agent, "data", `${"a".repeat(4096)}${"b".repeat(4096)}${"c".repeat(4096)}`);
+          const [file, numbers] = [newSlot("file"), newSlot("numbers")];
+          const [value, beyond] = [newSlot("value"), newSlot("beyond")];
+          const path = makeFile(agent, "data", ["a", "b", "c", "d"].map((letter) => letter.repeat(4096)).join(""));
           const fds = { immediate: PEER + 1, path };
           const args: (number | Slot)[] = map.with(4, fds.immediate);
           args[n] = n === 4 ? file : value;
@@ -109,10 +110,11 @@ for (const arch of ["x86-64", "aarch64"] satisfies Arch[]) {
             number(numbers, map[n]!, value),
             { call: "mmap", args, what: "map" },
             { call: "write", args: [PEER, address + 4000, 96], what: "send" },
-            { call: "write", args: [PEER, address + 4096, 1], tolerate: ["EFAULT"], what: "send what is not mapped" },
+            { call: "write", args: [PEER, address + 4096, 1], tolerate: ["EFAULT"], into: beyond, what: "send more" },
           );
           expect(outcome.failed).toBeUndefined();
           expect(outcome.values?.get(file)).toBe(BigInt(fds.immediate));
+          expect(outcome.values?.get(beyond)).toBe(-14n);
           expect(readPeer(agent)).toBe("c".repeat(96));
         });
       }
@@ -130,6 +132,21 @@ for (const arch of ["x86-64", "aarch64"] satisfies Arch[]) {
       );
       expect(outcome.failed).toBeUndefined();
       expect(readPeer(agent)).toBe("one one pointed");
+    });
+
+    test("a struct may be used for the first time after its slots are computed", () => {
+      const [file, length] = [newSlot("file"), newSlot("length")];
+      const iovec = struct("iovec", "pointed to", length);
+      const outcome = agent.run(
+        open(makeFile(agent, "data", ""), file),
+        number(file, 7, length),
+        { call: "writev", args: [PEER, iovec, 1], what: "send" },
+        number(file, 2, length),
+        { call: "writev", args: [PEER, iovec, 1], what: "send again" },
+        { call: "write", args: [PEER, "!!!", length], what: "send as many" },
+      );
+      expect(outcome.failed).toBeUndefined();
+      expect(readPeer(agent)).toBe("pointedpo!!");
     });
 
     test("an error that is not tolerated names its step and stops the program", () => {
