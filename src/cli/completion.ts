@@ -125,9 +125,8 @@ function zshScript(): string {
   const commands = commandNames().map((name) => `    ${zshQuote(`${name}:${commandProse(name).summary}`)}`);
   return `#compdef tsrun
 _tsrun_ids() {
-  local -a root ids
-  [[ -n $opt_args[--root] ]] && root=(--root $opt_args[--root])
-  ids=(\${(f)"$(tsrun $root list -q 2>/dev/null)"})
+  local -a ids
+  ids=(\${(f)"$(tsrun $tsrun_root list -q 2>/dev/null)"})
   compadd -a ids
 }
 _tsrun_commands() {
@@ -138,10 +137,11 @@ ${commands.join("\n")}
 }
 _tsrun() {
   local curcontext=$curcontext state
-  local -a line
+  local -a line tsrun_root
   typeset -A opt_args
   _arguments -C -A "-*" ${zshOptions(globalOptions())} '1:command:_tsrun_commands' '*::argument:->arguments' && return
   [[ $state == arguments ]] || return
+  [[ -n $opt_args[--root] ]] && tsrun_root=(--root $opt_args[--root])
   case $line[1] in
 ${commandNames().map(zshCommand).join("")}  esac
 }

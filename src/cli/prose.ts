@@ -155,7 +155,7 @@ function otherProse() {
       ],
       examples: [
         ["tsrun plan --bundle /bundles/web", "print the plan for a bundle"],
-        ["tsrun plan --json | jq '.[].steps | length'", "print it for programs"],
+        ["tsrun plan --json --bundle /bundles/web", "print it for programs"],
       ],
     },
     completion: {
