@@ -11,6 +11,7 @@ import { sys } from "./kernel/kernel.ts";
 type Entry<N extends CommandName> = Command<N> | { readonly load: () => Promise<Command<N>> };
 
 const commands: { readonly [N in CommandName]?: Entry<N> } = {
+  spec: { load: async () => (await import("./commands/spec.ts")).specCommand },
   features: { load: async () => (await import("./commands/features.ts")).featuresCommand },
   completion: { load: async () => (await import("./commands/completion.ts")).completionCommand },
   help: { load: async () => (await import("./commands/help.ts")).helpCommand },

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { parseMountOptions } from "../plan/mount-options.ts";
 import { features } from "../spec/model/features.ts";
 import { features as reported } from "./features.ts";
 
@@ -12,4 +13,9 @@ test("what engines look for", () => {
   expect(linux?.mountExtensions?.idmap?.enabled).toBe(true);
   expect([ociVersionMin, ociVersionMax]).toEqual(["1.0.0", "1.3.0"]);
   expect(linux?.namespaces).toHaveLength(8);
+});
+
+test("no mount option is promised that would be handed to the file system", () => {
+  const unknown = reported().mountOptions?.filter((option) => parseMountOptions([option]).data.length > 0);
+  expect(unknown).toEqual([]);
 });
