@@ -49,7 +49,7 @@ $(foreign): package-lock.json
 	@scripts/setup.sh bun $(ARCH)
 	@touch $@
 
-generate: setup ## write schemas/ and src/spec/generated from src/spec/model
+generate: setup man ## write what is generated and committed: schemas, validators, man pages
 	$(bun) scripts/generate-schemas.ts
 
 check: setup ## types, lint, format, generated files, unit tests; needs no root
@@ -67,13 +67,13 @@ bench: test-setup build ## compare with runc and crun; needs root
 demo: build ## build, then show a container without an image; needs root
 	@scripts/demo.sh
 
-man: setup ## write the man pages to build/man
-	$(bun) scripts/generate-man.ts build/man
+man: setup ## write the man pages, docs/man
+	$(bun) scripts/generate-man.ts docs/man
 
-install: build man ## install to $(DESTDIR)$(PREFIX)
+install: build ## install to $(DESTDIR)$(PREFIX)
 	install -D -m 755 bin/tsrun $(DESTDIR)$(PREFIX)/bin/tsrun
-	install -d $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 644 build/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 
 clean: ## remove what was built; node_modules stays
 	rm -rf build bin/tsrun bin/tsrun-* bench/results

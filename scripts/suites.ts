@@ -43,7 +43,12 @@ function checks(): Suite[] {
       command: ["node_modules/.bin/biome", "check", "--colors=off", "--error-on-warnings"],
       counts: "status",
     },
-    { name: "generated files", command: [bun, "scripts/generate-schemas.ts", "--check"], counts: "status" },
+    { name: "schemas up to date", command: [bun, "scripts/generate-schemas.ts", "--check"], counts: "status" },
+    {
+      name: "man pages up to date",
+      command: [bun, "scripts/generate-man.ts", "--check", "docs/man"],
+      counts: "status",
+    },
   ];
 }
 
