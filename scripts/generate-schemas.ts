@@ -310,6 +310,11 @@ function fastBody(schema: JsonSchema, root: JsonSchema, functions: Map<string, s
     const check = fastCheck(schema.additionalProperties ?? {}, "d[key]", root, functions);
     return `${NOT_OBJECT}for (const key in d) if (!(${check})) return false;\nreturn true;\n`;
   }
+  // A double that is no safe integer may have lost digits: load.ts then reads the text again, without loss.
+  if (schema.exclusiveMaximum !== undefined) {
+    const { minimum, exclusiveMaximum } = schema;
+    return `return typeof d === "bigint" ? d >= ${minimum} && d < ${exclusiveMaximum} : Number.isSafeInteger(d) && d >= ${minimum};\n`;
+  }
   const refused = unexpected(_`d`, expectation(schema, schema.type ?? "", root)).toString();
   if (schema.type !== "array") return `return !(${refused});\n`;
   const check = fastCheck(schema.items ?? {}, "d[i]", root, functions);

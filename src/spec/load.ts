@@ -14,7 +14,8 @@ import type { FastCheck, Listener, Reporter } from "./validator.ts";
 interface DocumentKind<T> {
   readonly isValid: FastCheck;
   readonly reportTo: Reporter;
-  readonly check: (document: T) => Report;
+  /** `tolerant`: the shape is wrong, look at what can be looked at. */
+  readonly check: (document: T, tolerant: boolean) => Report;
 }
 
 /** `file` is how messages call the text. @throws InvalidDocument with every fault. */
@@ -47,9 +48,15 @@ const MAX_LENGTH = 32 * 1024 * 1024;
 
 function parseDocument<T>(text: string, file: string, kind: DocumentKind<T>): { document: T; warnings: string[] } {
   if (text.length > MAX_LENGTH) throw tooLong(text, file);
-  const value = parseJson(text, file);
-  if (!kind.isValid(value)) return parseDoubtful(text, file, value, kind);
-  const { faults, warnings } = kind.check(value as T);
+  let value = parseJson(text, file);
+  let valid = kind.isValid(value);
+  if (!valid && MANY_DIGITS.test(text)) {
+    value = parseJson(text, file, exactInteger);
+    valid = kind.isValid(value);
+  }
+  if (!valid) return parseDoubtful(text, file, value, kind);
+  const { faults, warnings } = kind.check(value as T, false);
+  if (text.includes(ESCAPED_NUL)) faults.push(...nulFaults(value));
   if (faults.length > 0) throw invalidDocument(file, text, faults);
   return { document: value as T, warnings };
 }
@@ -67,12 +74,15 @@ function tooLong(text: string, file: string): TsrunError {
 
 // --- JSON -------------------------------------------------------------------------------------------------------------
 
-/** Where an integer could be that a double does not hold: then the slow way of reading that keeps its digits. */
+/**
+ * Where an integer could be that a double does not hold. The fast check refuses such a one, and the text is read again in
+ * the slow way that keeps the digits.
+ */
 const MANY_DIGITS = /[\s:,[]-?\d{16}/;
 
-function parseJson(text: string, file: string): unknown {
+function parseJson(text: string, file: string, reviver?: typeof exactInteger): unknown {
   try {
-    return MANY_DIGITS.test(text) ? JSON.parse(text, exactInteger) : JSON.parse(text);
+    return JSON.parse(text, reviver);
   } catch (error) {
     throw notJson(text, file, error);
   }
@@ -101,9 +111,10 @@ function notJson(text: string, file: string, error: unknown): InvalidDocument {
 // --- what the fast check refused --------------------------------------------------------------------------------------
 
 function parseDoubtful<T>(text: string, file: string, value: unknown, kind: DocumentKind<T>) {
-  const document = withoutNulls(value);
+  const document = text.includes("null") ? withoutNulls(value) : value;
   const { faults, unknown } = inspect(document, kind.reportTo);
-  const sense = faults.length === 0 ? kind.check(document as T) : checkedAsFarAsPossible(document as T, kind.check);
+  const sense = kind.check(document as T, faults.length > 0);
+  if (text.includes(ESCAPED_NUL)) sense.faults.push(...nulFaults(document));
   const all = [...faults, ...sense.faults.filter((fault) => !faults.some((other) => overlap(fault, other)))];
   if (all.length > 0) throw invalidDocument(file, text, all.slice(0, MAX_FAULTS));
   return { document: document as T, warnings: [...misspellings(text, file, unknown), ...sense.warnings] };
@@ -116,9 +127,9 @@ function withoutNulls(value: unknown): unknown {
     const next = open.pop();
     if (typeof next !== "object" || next === null) continue;
     const container = next as Record<string, unknown>;
-    for (const key of Object.keys(container)) {
+    for (const key of Array.isArray(next) ? next.keys() : Object.keys(container)) {
       if (container[key] !== null) open.push(container[key]);
-      else if (!Array.isArray(container)) delete container[key];
+      else if (!Array.isArray(next)) delete container[key];
     }
   }
   return value;
@@ -184,13 +195,26 @@ function valueAt(document: unknown, pointer: string): unknown {
   return value;
 }
 
-/** The checks expect a valid document; with an invalid one they say what they can, and the shape's faults go first. */
-function checkedAsFarAsPossible<T>(document: T, check: (document: T) => Report): Report {
-  try {
-    return check(document);
-  } catch {
-    return { faults: [], warnings: [] };
+/** The only way to write a NUL in JSON. */
+const ESCAPED_NUL = "\\u0000";
+
+/** A NUL byte ends a string for the kernel: what comes after it would silently be lost. Annotations stay with engines. */
+function nulFaults(document: unknown): Fault[] {
+  const faults: Fault[] = [];
+  const open: [pointer: string, value: unknown][] = [["", document]];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const [pointer, value] = next;
+    if (typeof value === "string" && value.includes("\0")) {
+      faults.push({ pointer, found: "contains nul byte (\\x00)", expected: "text without it" });
+    }
+    if (typeof value !== "object" || value === null || pointer === "/annotations") continue;
+    for (const [key, child] of Object.entries(value)) open.push([`${pointer}/${escapedKey(key)}`, child]);
   }
+  return faults.slice(0, MAX_FAULTS);
+}
+
+function escapedKey(key: string): string {
+  return key.replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
 function overlap(a: Fault, b: Fault): boolean {
@@ -198,7 +222,7 @@ function overlap(a: Fault, b: Fault): boolean {
 }
 
 function misspellings(text: string, file: string, unknown: readonly UnknownProperty[]): string[] {
-  const pointers = unknown.map(({ pointer, name }) => `${pointer}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`);
+  const pointers = unknown.map(({ pointer, name }) => `${pointer}/${escapedKey(name)}`);
   const places = locate(text, pointers);
   return unknown.map(({ meant }, at) => {
     const pointer = pointers[at]!;

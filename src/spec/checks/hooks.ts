@@ -1,5 +1,5 @@
 import type { HookKind } from "../types.ts";
-import { addFault, type ConfigCheck, checkEnvironment, checkNoNul } from "./report.ts";
+import { addFault, type ConfigCheck, checkEnvironment } from "./report.ts";
 
 const KINDS: readonly HookKind[] = [
   "prestart",
@@ -19,9 +19,6 @@ export const hooksCanRun: ConfigCheck = ({ hooks }, report) => {
       if (!hook.path.startsWith("/")) {
         addFault(report, `${pointer}/path`, `found ${JSON.stringify(hook.path)}`, "an absolute path");
       }
-      checkNoNul(hook.path, `${pointer}/path`, report);
-      for (const [index, argument] of (hook.args ?? []).entries())
-        checkNoNul(argument, `${pointer}/args/${index}`, report);
       checkEnvironment(hook.env, `${pointer}/env`, report);
     }
   }

@@ -1,5 +1,5 @@
 import type { Process, Scheduler } from "../types.ts";
-import { addFault, checkEnvironment, checkNoNul, checkUnique, type Report } from "./report.ts";
+import { addFault, checkEnvironment, checkUnique, type Report } from "./report.ts";
 
 /** Looks at one rule of a process; `at` is the pointer of the process, for the pointers of faults. */
 type ProcessCheck = (process: Process, at: string, report: Report) => void;
@@ -13,14 +13,12 @@ export function checkProcessRules(process: Process, at: string, report: Report):
 
 const args: ProcessCheck = ({ args }, at, report) => {
   if (args.length === 0) addFault(report, `${at}/args`, "args must not be empty");
-  for (const [index, argument] of args.entries()) checkNoNul(argument, `${at}/args/${index}`, report);
 };
 
 const cwd: ProcessCheck = ({ cwd }, at, report) => {
   if (cwd === "") addFault(report, `${at}/cwd`, "Cwd property must not be empty");
   else if (!cwd.startsWith("/"))
     addFault(report, `${at}/cwd`, `Cwd must be an absolute path, found ${JSON.stringify(cwd)}`);
-  else checkNoNul(cwd, `${at}/cwd`, report);
 };
 
 const env: ProcessCheck = ({ env }, at, report) => checkEnvironment(env, `${at}/env`, report);
@@ -104,7 +102,7 @@ const CPU_LIST = /^(\s*\d+(-\d+)?\s*(,|$))*$/;
 const execCpuAffinity: ProcessCheck = ({ execCPUAffinity }, at, report) => {
   for (const name of ["initial", "final"] as const) {
     const list = execCPUAffinity?.[name] ?? "";
-    if (CPU_LIST.test(list) && !list.trimEnd().endsWith(",")) continue;
+    if (list === "" || (CPU_LIST.test(list) && !list.trimEnd().endsWith(","))) continue;
     addFault(report, `${at}/execCPUAffinity/${name}`, `found ${JSON.stringify(list)}`, "a list of CPUs such as 0-3,7");
   }
 };

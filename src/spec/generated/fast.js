@@ -108,7 +108,7 @@ return true;
 }
 
 function is10(d) {
-return !(typeof d != "bigint" && !Number.isInteger(d) || d < 0 || d >= 18446744073709552000);
+return typeof d === "bigint" ? d >= 0 && d < 18446744073709552000 : Number.isSafeInteger(d) && d >= 0;
 }
 
 function is11(d) {
@@ -249,7 +249,7 @@ return true;
 }
 
 function is28(d) {
-return !(typeof d != "bigint" && !Number.isInteger(d) || d < -9223372036854776000 || d >= 9223372036854776000);
+return typeof d === "bigint" ? d >= -9223372036854776000 && d < 9223372036854776000 : Number.isSafeInteger(d) && d >= -9223372036854776000;
 }
 
 function is29(d) {
