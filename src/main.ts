@@ -4,6 +4,10 @@ import type { Command, CommandName, Globals } from "./cli/options.ts";
 import { print, printError } from "./cli/output.ts";
 import { logEntry, reportError, warningTarget } from "./cli/report.ts";
 import type { Answer } from "./cli/yargs.ts";
+import { deleteCommand } from "./commands/delete.ts";
+import { killCommand } from "./commands/kill.ts";
+import { listCommand } from "./commands/list.ts";
+import { stateCommand } from "./commands/state.ts";
 import { printVersion } from "./commands/version.ts";
 import { sys } from "./kernel/kernel.ts";
 
@@ -11,6 +15,10 @@ import { sys } from "./kernel/kernel.ts";
 type Entry<N extends CommandName> = Command<N> | { readonly load: () => Promise<Command<N>> };
 
 const commands: { readonly [N in CommandName]?: Entry<N> } = {
+  state: stateCommand,
+  kill: killCommand,
+  delete: deleteCommand,
+  list: listCommand,
   spec: { load: async () => (await import("./commands/spec.ts")).specCommand },
   features: { load: async () => (await import("./commands/features.ts")).featuresCommand },
   completion: { load: async () => (await import("./commands/completion.ts")).completionCommand },

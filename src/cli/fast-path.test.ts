@@ -31,7 +31,7 @@ describe("parseFast", () => {
     ["run -b=/b --detach=false web", { bundle: "/b", detach: false }],
     ["run -b /a -b /b web", { bundle: "/b" }],
     ["run --bundle= web", { bundle: "" }],
-    ["exec -e A=1 --env B=2=3 -g 4294967294 web sh", { env: ["A=1", "B=2=3"], additionalGids: [4_294_967_294] }],
+    ["exec -e A=1 --env=B=2=3 -g 4294967294 web sh", { env: ["A=1", "B=2=3"], additionalGids: [4_294_967_294] }],
     ["exec --no-new-privs=false --cwd -x web sh", { noNewPrivs: false, cwd: "-x" }],
     ["list -f json -q", { format: "json", quiet: true }],
   ])("%s", (line, options) => {

@@ -90,7 +90,7 @@ export function longName(rows: OptionRows, name: string): string | undefined {
   return undefined;
 }
 
-export function setOption(
+function setOption(
   values: Record<string, OptionValue>,
   name: string,
   row: OptionRow,

@@ -48,5 +48,5 @@ export function logEntry(level: Level, msg: string, now: Date, details: ErrorDet
 export function warningTarget(command: CommandName, globals: Globals): "stderr" | "log" | "nowhere" {
   if (globals.log !== undefined && globals.log !== "")
     return globals.debug || globals.logLevel !== "error" ? "log" : "nowhere";
-  return command === "state" || command === "list" || command === "features" ? "nowhere" : "stderr";
+  return command === "state" || command === "features" ? "nowhere" : "stderr";
 }

@@ -2,10 +2,11 @@ import yargs from "yargs";
 import { Parser } from "yargs/helpers";
 import { TsrunError } from "../errors.ts";
 import { suggestion } from "../spec/suggest.ts";
-import { type Invocation, longName, setOption, splitOption } from "./fast-path.ts";
+import { type Invocation, longName, splitOption } from "./fast-path.ts";
 import {
   argumentCount,
   type CommandName,
+  camelCase,
   commandNames,
   commandOptions,
   defaultValues,
@@ -71,9 +72,8 @@ function parseStage(command: CommandName | undefined, argv: readonly string[]): 
   for (const [name, row] of Object.entries(own)) {
     const given = parsed[name];
     if (given === undefined) continue;
-    for (const text of Array.isArray(given) ? given : [given]) {
-      setOption(values, name, row, mustBeValue(command, name, row, String(text)));
-    }
+    const all = [given].flat().map((text) => mustBeValue(command, name, row, String(text)));
+    values[camelCase(name)] = row.repeat ? (all as string[] | number[]) : all.at(-1)!;
   }
   return { values, rest: parsed._, help: false };
 }
