@@ -25,6 +25,11 @@ export function removeCgroups(cgroups: readonly ContainerCgroup[], patience = PA
   }
 }
 
+/** Removes what has no processes. */
+export function removeEmptyCgroups(cgroups: readonly ContainerCgroup[]): void {
+  for (const { path } of cgroups) removeTree(path);
+}
+
 /** rmdir(2), depth first where it must be. Returns 0, also for what is gone, or the negative errno. */
 function removeTree(path: string): number {
   const removed = removeOne(path);

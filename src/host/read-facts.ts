@@ -81,7 +81,7 @@ function ownsMountNamespace(): boolean {
 
 const CGROUP_ROOT = "/sys/fs/cgroup";
 
-function readCgroupFacts(): CgroupFacts {
+export function readCgroupFacts(): CgroupFacts {
   const text = readText("/proc/self/cgroup");
   const lines = typeof text === "number" ? [] : parseCgroupFile(text);
   const unified = lines.find((line) => line.controllers.length === 0);

@@ -1,7 +1,7 @@
 import { errnoNumber, errnoText } from "../abi/errno.ts";
 import { AT_EMPTY_PATH, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from "../abi/fcntl.ts";
 import { TsrunError } from "../errors.ts";
-import { sleep } from "../kernel/files.ts";
+import { close, openDirectory, sleep } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { doesNotExist } from "./names.ts";
 import { salvageState } from "./salvage.ts";
@@ -16,15 +16,19 @@ const PATIENCE_MS = 10_000;
  * when another command holds it too long, or when the container was deleted meanwhile.
  */
 export function lockContainer(directory: number, id: string, patience = PATIENCE_MS): void {
+  if (!lockIfExists(directory, id, patience)) throw doesNotExist();
+}
+
+/** The same; false when the container was deleted meanwhile. */
+export function lockIfExists(directory: number, id: string, patience = PATIENCE_MS): boolean {
   const end = Bun.nanoseconds() + patience * 1e6;
   for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
     const locked = flock(directory, LOCK_EX | LOCK_NB);
-    if (locked === 0) break;
+    if (locked === 0) return !isRemoved(directory);
     if (locked !== EWOULDBLOCK) throw new TsrunError(`cannot lock container "${id}": ${errnoText(-locked)}`);
     if (Bun.nanoseconds() > end) throw busy(directory, id);
     sleep(pause);
   }
-  if (isRemoved(directory)) throw doesNotExist();
 }
 
 function busy(directory: number, id: string): TsrunError {
@@ -42,11 +46,16 @@ export function unlockContainer(directory: number): void {
   flock(directory, LOCK_UN);
 }
 
-/** True when some command holds the lock: of an unfinished create, that it is still alive. */
+/**
+ * True when some command, the caller too, holds the lock: of an unfinished create, that it is still alive. Asks through
+ * a descriptor of its own: through the caller's, the question would take its lock away.
+ */
 export function isLocked(directory: number): boolean {
-  if (flock(directory, LOCK_SH | LOCK_NB) === EWOULDBLOCK) return true;
-  unlockContainer(directory);
-  return false;
+  const own = openDirectory(".", directory);
+  if (own < 0) return false;
+  const locked = flock(own, LOCK_SH | LOCK_NB) === EWOULDBLOCK;
+  close(own);
+  return locked;
 }
 
 /** Runs `action` with the container locked. */

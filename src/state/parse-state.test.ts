@@ -17,6 +17,7 @@ const state: ContainerState = {
   rootless: false,
   mounted: [],
   creator: 0,
+  start: { env: ["PATH=/bin"], preserve_fds: 0, agent_socket: 3 },
 };
 
 test("what was written is what is read", () => {
@@ -40,6 +41,7 @@ test("each missing or wrong property is named", () => {
   }
   expect(parseState(JSON.stringify({ ...state, init_process_pid: -1 }))).toContain("init_process_pid");
   expect(parseState(JSON.stringify({ ...state, init_process_pid: 1.5 }))).toContain("init_process_pid");
+  expect(parseState(JSON.stringify({ ...state, start: { ...state.start, env: "" } }))).toContain("start");
   expect(parseState(JSON.stringify({ ...state, mounted: [1] }))).toContain("mounted");
 });
 

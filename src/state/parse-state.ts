@@ -23,7 +23,8 @@ type Expected =
   | "a boolean"
   | "an object of strings"
   | "an array of strings"
-  | '"creating" or "created"';
+  | '"creating" or "created"'
+  | "an object with env, preserve_fds and agent_socket";
 
 function expectations(): [keyof ContainerState, Expected][] {
   return [
@@ -41,6 +42,7 @@ function expectations(): [keyof ContainerState, Expected][] {
     ["rootless", "a boolean"],
     ["mounted", "an array of strings"],
     ["creator", "an integer"],
+    ["start", "an object with env, preserve_fds and agent_socket"],
   ];
 }
 
@@ -49,16 +51,26 @@ function matches(value: unknown, expected: Expected): boolean {
     case "a string":
       return typeof value === "string";
     case "an integer":
-      return Number.isSafeInteger(value) && (value as number) >= 0;
+      return isInteger(value);
     case "a boolean":
       return typeof value === "boolean";
     case "an object of strings":
       return isObject(value) && Object.values(value).every(isString);
     case "an array of strings":
-      return Array.isArray(value) && value.every(isString);
+      return isStrings(value);
     case '"creating" or "created"':
       return value === "creating" || value === "created";
+    case "an object with env, preserve_fds and agent_socket":
+      return isObject(value) && isStrings(value.env) && isInteger(value.preserve_fds) && isInteger(value.agent_socket);
   }
+}
+
+function isInteger(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isStrings(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isString);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,5 +1,6 @@
 import { O_NOFOLLOW } from "../abi/fcntl.ts";
 import { readText } from "../kernel/files.ts";
+import { sys } from "../kernel/kernel.ts";
 import { DRAFT, STATE } from "./names.ts";
 import { parseState } from "./parse-state.ts";
 import type { ContainerState } from "./state.ts";
@@ -9,7 +10,12 @@ export function salvageState(directory: number): ContainerState | undefined {
   for (const name of [STATE, DRAFT]) {
     const text = readText(name, directory, O_NOFOLLOW);
     const state = typeof text === "string" ? parseState(text) : "";
-    if (typeof state !== "string") return state;
+    if (typeof state !== "string") return name === DRAFT ? { ...state, phase: "creating" } : state;
   }
   return undefined;
+}
+
+/** True when create had finished, however broken its state.json is now. */
+export function hasFinalState(directory: number): boolean {
+  return sys("faccessat2", directory, STATE, 0, 0) === 0;
 }

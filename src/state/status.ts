@@ -10,10 +10,10 @@ export type Status = "creating" | "created" | "running" | "paused" | "stopped";
 
 /**
  * What the container is doing, from what can be seen of it. A create that was killed shows as `stopped`: its lock is
- * free. `directory` is the container's, open.
+ * free. `directory` is the container's, open; `locked` tells that the caller itself holds the lock.
  */
-export function statusOf(state: ContainerState, directory: number): Status {
-  if (state.phase === "creating") return isLocked(directory) ? "creating" : "stopped";
+export function statusOf(state: ContainerState, directory: number, locked = false): Status {
+  if (state.phase === "creating") return !locked && isLocked(directory) ? "creating" : "stopped";
   if (!isAlive(state.init_process_pid, state.init_process_start)) return "stopped";
   if (isFrozen(state.cgroup_paths)) return "paused";
   const waits = sys("faccessat2", directory, START_SOCKET, 0, 0) === 0;

@@ -71,6 +71,7 @@ function someState(changes: Partial<ContainerState> = {}): ContainerState {
     rootless: false,
     mounted: [],
     creator: process.pid,
+    start: { env: [], preserve_fds: 0, agent_socket: 3 },
     ...changes,
   };
 }
@@ -207,6 +208,9 @@ test("one command at a time: a second one gives up and names the creator", () =>
   expect(isLocked(other)).toBe(false);
   lockContainer(other, "box", 20);
   expect(isLocked(directory)).toBe(true);
+  expect(isLocked(other)).toBe(true);
+  expect(() => lockContainer(directory, "box", 20)).toThrow("process 4711");
+  expect(statusOf(someState({ phase: "creating" }), other, true)).toBe("stopped");
 });
 
 test("a lock on what was deleted meanwhile is no lock", () => {

@@ -1,0 +1,64 @@
+import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
+import { SIGKILL } from "../abi/signal.ts";
+import { TsrunError } from "../errors.ts";
+import { close } from "../kernel/files.ts";
+import { sys } from "../kernel/kernel.ts";
+import { isAlive } from "../state/process.ts";
+import type { ContainerState } from "../state/state.ts";
+
+/**
+ * A pidfd (pidfd_open(2)) of the container's first process; undefined when it is gone. The start time is looked at
+ * afterwards: from then on the descriptor stands for that very process, even when its id is used again.
+ */
+export function openInit(state: ContainerState): number | undefined {
+  if (state.init_process_pid <= 0) return undefined;
+  const pidfd = sys("pidfd_open", state.init_process_pid, 0);
+  if (pidfd === -errnoNumber("ESRCH")) return undefined;
+  if (pidfd < 0) throw fault("open", state, pidfd);
+  if (isAlive(state.init_process_pid, state.init_process_start)) return pidfd;
+  close(pidfd);
+  return undefined;
+}
+
+/** Sends a signal to the container's first process; false when it is gone. */
+export function signalInit(state: ContainerState, signal: number): boolean {
+  const pidfd = openInit(state);
+  if (pidfd === undefined) return false;
+  const sent = sys("pidfd_send_signal", pidfd, signal, 0, 0);
+  close(pidfd);
+  if (sent === -errnoNumber("ESRCH")) return false;
+  if (sent < 0) throw fault("signal", state, sent);
+  return true;
+}
+
+/**
+ * Kills the container's first process and waits until it is gone. `meanwhile` runs between the two: what has to be done
+ * for the process to die. Returns false when it is still there after `patience` milliseconds.
+ */
+export function killInit(state: ContainerState, patience: number, meanwhile: () => void): boolean {
+  const pidfd = openInit(state);
+  if (pidfd === undefined) return true;
+  const sent = sys("pidfd_send_signal", pidfd, SIGKILL, 0, 0);
+  meanwhile();
+  const gone = sent === -errnoNumber("ESRCH") || (sent === 0 && waitFor(pidfd, patience));
+  close(pidfd);
+  if (sent < 0 && !gone) throw fault("kill", state, sent);
+  return gone;
+}
+
+/** A pidfd becomes readable when its process has ended, reaped or not. */
+function waitFor(pidfd: number, milliseconds: number): boolean {
+  const POLLIN = 1;
+  const end = Bun.nanoseconds() + milliseconds * 1e6;
+  for (;;) {
+    const left = BigInt(Math.max(0, Math.round(end - Bun.nanoseconds())));
+    const timeout = new BigUint64Array([left / 1_000_000_000n, left % 1_000_000_000n]);
+    const ready = sys("ppoll", new Int32Array([pidfd, POLLIN]), 1, timeout, 0, 0);
+    if (ready !== -errnoNumber("EINTR")) return ready > 0;
+  }
+}
+
+function fault(action: string, { id, init_process_pid: pid }: ContainerState, result: number): TsrunError {
+  const message = `cannot ${action} process ${pid} of container "${id}": ${errnoText(-result)}`;
+  return new TsrunError(message, { code: errnoName(-result) });
+}
