@@ -18,7 +18,8 @@ export function signalCgroups(cgroups: readonly ContainerCgroup[], signal: numbe
  */
 export function killCgroups(cgroups: readonly ContainerCgroup[], patience: number): number {
   const end = Bun.nanoseconds() + patience * 1e6;
-  for (const { version, path } of cgroups) if (version === 2 && !isRoot(path)) writeText(`${path}/cgroup.kill`, "1");
+  for (const { version, path } of cgroups)
+    if (version === 2 && !isRootCgroup(path)) writeText(`${path}/cgroup.kill`, "1");
   for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
     const pids = processesOf(cgroups);
     if (pids.size === 0 || Bun.nanoseconds() > end) return pids.size;
@@ -38,7 +39,7 @@ export function thaw(path: string): void {
 function processesOf(cgroups: readonly ContainerCgroup[]): Set<number> {
   const found = new Set<number>();
   for (const { path } of cgroups) {
-    if (isRoot(path)) continue;
+    if (isRootCgroup(path)) continue;
     for (const pid of processesIn(path)) found.add(pid);
   }
   found.delete(sys("getpid"));
@@ -46,7 +47,7 @@ function processesOf(cgroups: readonly ContainerCgroup[]): Set<number> {
 }
 
 /** Only the root of a v1 hierarchy has a release_agent; only that of v2 has no cgroup.events, and all of v1 neither. */
-function isRoot(path: string): boolean {
+export function isRootCgroup(path: string): boolean {
   const has = (name: string) => sys("faccessat2", AT_FDCWD, `${path}/${name}`, 0, 0) === 0;
   return has("release_agent") || (has("cgroup.controllers") && !has("cgroup.events"));
 }
