@@ -9,7 +9,7 @@ import { type Group, groups, type Suite, suitesOf } from "./suites.ts";
 
 const logs = "build/logs";
 const TIME_LIMIT_S = 1800;
-/** Checks and builds run side by side; suites that make containers run alone, because they count what is left behind. */
+/** Checks and builds. What runs the program runs alone: tests count what containers leave behind, and some take times. */
 const SIDE_BY_SIDE = 2;
 
 interface Result extends Counts {
@@ -22,20 +22,20 @@ async function runGroups(chosen: readonly Group[]): Promise<number> {
   mkdirSync(logs, { recursive: true });
   rmSync(`${logs}/summary`, { force: true });
   const suites = chosen.flatMap(suitesOf);
-  if (suites.some((suite) => suite.containers) && process.getuid?.() !== 0) return fail("containers need root here");
+  if (suites.some((suite) => suite.root) && process.getuid?.() !== 0) return fail("containers need root here");
   const results = await runAll(suites);
   return report(results);
 }
 
 async function runAll(suites: readonly Suite[]): Promise<Result[]> {
-  const waiting = suites.filter((suite) => !suite.containers);
+  const waiting = suites.filter((suite) => !suite.program);
   const results: Result[] = [];
   const worker = async () => {
     for (let suite = waiting.shift(); suite !== undefined; suite = waiting.shift()) results.push(await run(suite));
   };
   await Promise.all(Array.from({ length: SIDE_BY_SIDE }, worker));
   const isBuilt = !results.some((result) => result.suite.name.startsWith("build") && result.failed > 0);
-  for (const suite of suites.filter((suite) => suite.containers)) {
+  for (const suite of suites.filter((suite) => suite.program)) {
     results.push(isBuilt ? await run(suite) : notRun(suite));
   }
   return results;

@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# The name of a program each, and the package that has it.
+# A file each, and the package that has it.
 TOOLS="
 /usr/sbin/runc runc
 /usr/bin/crun crun
@@ -15,6 +15,7 @@ TOOLS="
 /usr/bin/hyperfine hyperfine
 /usr/bin/strace strace
 /usr/bin/qemu-aarch64 qemu-user
+/usr/aarch64-linux-gnu/lib/libc.so.6 libc6-arm64-cross
 /usr/bin/aarch64-linux-gnu-as binutils-aarch64-linux-gnu
 /usr/bin/as binutils
 /bin/busybox busybox-static
@@ -36,8 +37,8 @@ need_node() {
 }
 
 debian() {
-  missing=$(echo "$TOOLS" | while read -r program package; do
-    [ -z "$program" ] || [ -x "$program" ] || echo "$package"
+  missing=$(echo "$TOOLS" | while read -r file package; do
+    [ -z "$file" ] || [ -e "$file" ] || echo "$package"
   done)
   [ -n "$missing" ] || return 0
   # shellcheck disable=SC2086 # one word per package

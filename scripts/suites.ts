@@ -7,8 +7,9 @@ export interface Suite {
   /** "tests": its output counts them. "status": it is one test, passed when the command succeeds. */
   readonly counts: "tests" | "status";
   readonly environment?: Readonly<Record<string, string>>;
-  /** Makes containers: needs root and the built program, and runs alone. */
-  readonly containers?: boolean;
+  /** Runs what was built, when everything else has ended, and alone. */
+  readonly program?: boolean;
+  readonly root?: boolean;
 }
 
 export const groups = ["check", "build", "integration", "conformance"] as const;
@@ -22,16 +23,26 @@ export function suitesOf(group: Group): Suite[] {
     case "check":
       return checks();
     case "build":
-      return ["x86-64", "aarch64"].map((arch) => ({
-        name: `build ${arch}`,
-        command: ["make", "--no-print-directory", "build", `ARCH=${arch}`],
-        counts: "status",
-      }));
+      return [build("x86-64"), build("aarch64"), builtPrograms()];
     case "integration":
-      return [{ name: "integration", command: ["tests/run.sh"], counts: "tests", containers: true }];
+      return [{ name: "integration", command: ["tests/run.sh"], counts: "tests", program: true, root: true }];
     case "conformance":
       return [...testsOfTheTests(), ...foreignSuites()];
   }
+}
+
+function build(arch: string): Suite {
+  const command = ["make", "--no-print-directory", "build", `ARCH=${arch}`];
+  return { name: `build ${arch}`, command, counts: "status" };
+}
+
+function builtPrograms(): Suite {
+  return {
+    name: "built programs",
+    command: [bun, "test", "./scripts/built-programs.ts"],
+    counts: "tests",
+    program: true,
+  };
 }
 
 function checks(): Suite[] {
@@ -59,13 +70,15 @@ function testsOfTheTests(): Suite[] {
     command: ["tests/run.sh"],
     counts: "tests",
     environment: { RUNTIME: runtime },
-    containers: true,
+    program: true,
+    root: true,
   }));
 }
 
 /** conformance-tests/NAME: run.sh, or tests for bun. */
 function foreignSuites(): Suite[] {
-  return readdirSync("conformance-tests")
+  const names = existsSync("conformance-tests") ? readdirSync("conformance-tests") : [];
+  return names
     .map((name) => ({ name, directory: `./conformance-tests/${name}` }))
     .filter(({ directory }) => isSuite(directory))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
@@ -75,7 +88,8 @@ function foreignSuites(): Suite[] {
         ? [`${directory}/run.sh`]
         : ["unshare", "-m", "--propagation", "private", bun, "test", "--timeout", "120000", directory],
       counts: "tests",
-      containers: true,
+      program: true,
+      root: true,
     }));
 }
 
