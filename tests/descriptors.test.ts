@@ -10,9 +10,9 @@ const THREE = ["sh", "-c", 'exec 3< /etc/passwd 4< /etc/group 5< /etc/hostname; 
 const ALL = "ls /proc/self/fd | tr '\\n' ' '"; // 3 is ls's own, of the directory.
 
 test("none but the standard ones, however many the caller has", () => {
-  expect(see(ALL, undefined, { through: THREE })).toBe("0 1 2 3 ");
+  expect(see(ALL, undefined, { through: THREE })).toBe("0 1 2 3");
   const much = ["sh", "-c", 'exec 7< /etc/passwd 9< /; exec "$@"', "sh"];
-  expect(see(ALL, undefined, { through: much })).toBe("0 1 2 3 ");
+  expect(see(ALL, undefined, { through: much })).toBe("0 1 2 3");
 });
 
 test("--preserve-fds 2", () => {
@@ -121,7 +121,7 @@ test("a new session keyring, named after the container", () => {
 
 test("--no-new-keyring: none", () => {
   const b = bundle((config) => (config.process.args = ["/bin/cat", "/proc/keys"]));
-  expect(mustSucceed(run(b, { flags: ["--no-new-keyring"] })).stdout).not.toContain("_ses.");
+  expect(mustSucceed(run(b, { flags: ["--no-new-keyring"] })).stdout).not.toContain(`_ses.${b.id}`);
 });
 
 test("exec joins the container's session keyring", () => {
@@ -146,17 +146,11 @@ test("standard output and error are kept apart", () => {
 
 test("closed standard descriptors are open on something inside", () => {
   const through = ["sh", "-c", 'exec <&- "$@"', "sh"];
-  expect(see("ls /proc/self/fd | head -n 3 | tr '\\n' ' '", undefined, { through })).toBe("0 1 2 ");
+  expect(see("ls /proc/self/fd | head -n 3 | tr '\\n' ' '", undefined, { through })).toBe("0 1 2");
 });
 
-test("no descriptor of the runtime is seen while a container is only created", () => {
-  const b = started();
-  const seen = mustSucceed(exec(b, ["/bin/ls", "-l", "/proc/1/fd"])).stdout;
-  expect(
-    seen
-      .trim()
-      .split("\n")
-      .map((line) => line.split(" -> ")[0]!.split(" ").at(-1))
-      .filter((name) => /^\d+$/.test(name!)),
-  ).toEqual(["0", "1", "2"]);
+test("the container's process has none but the standard ones, as exec sees it", () => {
+  const b = started(undefined, { through: THREE });
+  const seen = mustSucceed(exec(b, ["/bin/ls", "/proc/1/fd"])).stdout;
+  expect(seen.trim().split("\n")).toEqual(["0", "1", "2"]);
 });
