@@ -11,6 +11,7 @@ import {
 import { RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../abi/openat2.ts";
 import type { CgroupHierarchy } from "../host/facts.ts";
 import { hasUserNamespace, type PlanContext } from "./context.ts";
+import { type MountEntry, refused } from "./mount-entry.ts";
 import {
   attachMount,
   changeAttributes,
@@ -20,7 +21,6 @@ import {
   makeFileSystem,
   type Origin,
 } from "./mount-steps.ts";
-import type { MountEntry } from "./mounts.ts";
 import { openAt, openDestination } from "./paths.ts";
 import { add, label, place, type Slot, slot } from "./step.ts";
 
@@ -57,8 +57,10 @@ function planUnified(context: PlanContext, entry: MountEntry): void {
   const target = openDestination(build, slots, { root: rootfs, path: destination, kind: "directory" }, origin);
   const own = hierarchy === undefined ? undefined : context.cgroupPaths.get(hierarchy.mount);
   const mount = slot(slots, `mount of ${destination}`);
-  if (own !== undefined && !hasCgroupNamespace(context)) bindOwn(context, mount, own, attributes, origin);
-  else makeUnified(context, mount, own, attributes, entry);
+  if (hasCgroupNamespace(context)) makeUnified(context, mount, own, attributes, entry);
+  // Mounting cgroup2 without options, outside a cgroup namespace, would take nsdelegate and the like from the host's.
+  else if (own !== undefined) bindOwn(context, mount, own, attributes, origin);
+  else throw refused(entry, "the container has no cgroup of the second version, and no cgroup namespace");
   for (const { type, recursive } of options.propagation) {
     changeAttributes(build, mount, { propagation: type, recursive }, origin);
   }
@@ -84,9 +86,9 @@ function makeUnified(
   const { build, slots } = context;
   const { origin, options, mount } = entry;
   const system = slot(slots, "context of cgroup2");
-  const refused = label();
+  const denied = label();
   const done = label();
-  const fallBack = own === undefined ? {} : ({ tolerate: ["EPERM", "EBUSY"], onTolerated: refused } as const);
+  const fallBack = own === undefined ? {} : ({ tolerate: ["EPERM", "EBUSY"], onTolerated: denied } as const);
   const told = { fsContext: system, ...origin };
   add(build, { call: "fsopen", args: ["cgroup2", FSOPEN_CLOEXEC], into: system, ...origin, ...fallBack });
   configure(build, system, [`source=${mount.source ?? "cgroup"}`, ...options.data], origin);
@@ -96,7 +98,7 @@ function makeUnified(
     { call: "fsmount", args: [system, FSMOUNT_CLOEXEC, attributes], into, ...told, ...fallBack },
   );
   closeFd(build, system, { onZero: done });
-  place(build, refused);
+  place(build, denied);
   if (own !== undefined) {
     closeFd(build, system, { tolerate: ["EBADF"] });
     bindOwn(context, into, own, attributes, origin);

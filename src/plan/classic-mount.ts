@@ -24,9 +24,10 @@ import {
   MS_SYNCHRONOUS,
 } from "../abi/mount.ts";
 import type { PlanContext } from "./context.ts";
+import { type MountEntry, refused } from "./mount-entry.ts";
 import type { MountOptions } from "./mount-options.ts";
 import { changeAttributes, closeFd } from "./mount-steps.ts";
-import type { MountEntry } from "./mounts.ts";
+
 import { openInRoot } from "./paths.ts";
 import { add, type Slot, slot } from "./step.ts";
 
@@ -37,16 +38,11 @@ const DATA_LIMIT = 4095;
  * A file system that fsconfig(2) cannot configure, made by mount(2) on ".", which is the directory that `target` was
  * resolved to: no path is walked again. Closes `target`.
  */
-export function planClassicMount(
-  context: PlanContext,
-  entry: MountEntry,
-  target: Slot,
-  refuse: (why: string) => Error,
-): void {
+export function planClassicMount(context: PlanContext, entry: MountEntry, target: Slot): void {
   const { build, slots } = context;
   const { options, origin, mount } = entry;
   const data = options.data.join(",");
-  if (Buffer.byteLength(data) > DATA_LIMIT) throw refuse(`its options are longer than ${DATA_LIMIT} bytes`);
+  if (Buffer.byteLength(data) > DATA_LIMIT) throw refused(entry, `its options are longer than ${DATA_LIMIT} bytes`);
   const back = slot(slots, "working directory");
   const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   add(

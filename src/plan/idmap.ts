@@ -1,10 +1,9 @@
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../abi/fcntl.ts";
 import { MOUNT_ATTR_IDMAP } from "../abi/mount.ts";
-import { TsrunError } from "../errors.ts";
 import type { IdMapping } from "../spec/types.ts";
 import { hasUserNamespace, type PlanContext } from "./context.ts";
+import { type MountEntry, refused } from "./mount-entry.ts";
 import { changeAttributes, closeFd, type Origin } from "./mount-steps.ts";
-import type { MountEntry } from "./mounts.ts";
 import { add, type Slot, slot, text } from "./step.ts";
 
 /**
@@ -33,7 +32,7 @@ export interface Mappings {
 
 function openOwnNamespace(context: PlanContext, origin: Origin): Slot {
   if (!hasUserNamespace(context))
-    throw refuse(origin, "without mappings, idmap needs a user namespace of the container");
+    throw refused({ origin }, "without mappings, idmap needs a user namespace of the container");
   const own = slot(context.slots, "the container's user namespace");
   const path = text("/proc/", context.initPid, "/ns/user");
   add(context.attach, { call: "openat", args: [AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0], into: own, ...origin });
@@ -41,19 +40,13 @@ function openOwnNamespace(context: PlanContext, origin: Origin): Slot {
 }
 
 function namespaceWith(context: PlanContext, { uids, gids }: Mappings, origin: Origin): Slot {
-  if (uids.length === 0 || gids.length === 0) throw refuse(origin, "both uidMappings and gidMappings are needed");
+  if (uids.length === 0 || gids.length === 0) throw refused({ origin }, "both uidMappings and gidMappings are needed");
   const wanted = JSON.stringify([uids, gids]);
   const known = context.idmapNamespaces.find((one) => JSON.stringify([one.uidMappings, one.gidMappings]) === wanted);
   if (known !== undefined) return known.slot;
   const namespace = slot(context.slots, `user namespace ${context.idmapNamespaces.length} for idmapped mounts`);
   context.idmapNamespaces.push({ uidMappings: uids, gidMappings: gids, slot: namespace });
   return namespace;
-}
-
-function refuse(origin: Origin, why: string): TsrunError {
-  const property = `mounts[${origin.pointer.split("/")[2]}]`;
-  const details = { code: "EINVALIDCONFIG", pointer: origin.pointer };
-  return new TsrunError(`cannot ${origin.what}: ${why} (${property})`, details);
 }
 
 /**
@@ -70,7 +63,7 @@ export function parseIdmap(value: string, context: PlanContext, origin: Origin):
     const list = part.slice(at + 1);
     if (name === "uids") uids = parseRanges(list, context.config.linux?.uidMappings ?? [], origin);
     else if (name === "gids") gids = parseRanges(list, context.config.linux?.gidMappings ?? [], origin);
-    else throw refuse(origin, `idmap "${part}" should be uids=FROM-TO-COUNT or gids=FROM-TO-COUNT`);
+    else throw refused({ origin }, `idmap "${part}" should be uids=FROM-TO-COUNT or gids=FROM-TO-COUNT`);
   }
   return { uids, gids };
 }
@@ -78,7 +71,7 @@ export function parseIdmap(value: string, context: PlanContext, origin: Origin):
 function parseRanges(list: string, container: readonly IdMapping[], origin: Origin): IdMapping[] {
   return list.split(/[#,]/).map((range) => {
     const match = /^(@?)(\d{1,10})-(\d{1,10})-(\d{1,10})$/.exec(range);
-    if (match === null) throw refuse(origin, `idmap range "${range}" should be FROM-TO-COUNT`);
+    if (match === null) throw refused({ origin }, `idmap range "${range}" should be FROM-TO-COUNT`);
     const [, relative, from, to, count] = match;
     const hostID = relative === "@" ? onHost(Number(to), container, origin) : Number(to);
     return { containerID: Number(from), hostID, size: Number(count) };
@@ -89,5 +82,5 @@ function onHost(id: number, container: readonly IdMapping[], origin: Origin): nu
   for (const { containerID, hostID, size } of container) {
     if (id >= containerID && id < containerID + size) return hostID + id - containerID;
   }
-  throw refuse(origin, `idmap: the container's user namespace has no id ${id}`);
+  throw refused({ origin }, `idmap: the container's user namespace has no id ${id}`);
 }

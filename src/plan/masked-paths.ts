@@ -64,7 +64,7 @@ function openNull(context: PlanContext): Slot {
 /** One for all directories: every clone shows the same empty file system. */
 function makeEmptyDirectory(context: PlanContext): Slot {
   const origin = { what: "make an empty directory to hide others", pointer: "/linux/maskedPaths" };
-  const system = { type: "tmpfs", source: "tmpfs", data: ["size=0", "nr_inodes=1"], attributes: MOUNT_ATTR_RDONLY };
+  const system = { type: "tmpfs", source: "tmpfs", data: ["mode=755", "nr_inodes=1"], attributes: MOUNT_ATTR_RDONLY };
   return makeFileSystem(context.enter, context.slots, system, origin);
 }
 

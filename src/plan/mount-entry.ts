@@ -1,0 +1,42 @@
+import { propertyOf, TsrunError } from "../errors.ts";
+import type { Mount } from "../spec/types.ts";
+import type { PlanContext } from "./context.ts";
+import { type MountOptions, parseMountOptions } from "./mount-options.ts";
+import type { Origin } from "./mount-steps.ts";
+import { cleanPath } from "./paths.ts";
+
+/** One of config.mounts, understood. */
+export interface MountEntry {
+  readonly mount: Mount;
+  readonly options: MountOptions;
+  /** Absolute and without "." and "..". */
+  readonly destination: string;
+  readonly origin: Origin;
+}
+
+/** Reads the options and the destination of `mounts[n]`; `pointer` is `/mounts/n`. */
+export function readEntry(context: PlanContext, mount: Mount, pointer: string): MountEntry {
+  const options = parseMountOptions(mount.options ?? []);
+  // As runc: with bind among the options the type means nothing; crun also takes the type alone for it.
+  if (mount.type === "bind" && options.bind === "") options.bind = "bind";
+  if (mount.type === "rbind") options.bind = "rbind";
+  const destination = cleanPath(mount.destination);
+  if (!mount.destination.startsWith("/")) {
+    context.warnings.push(
+      `mount destination "${mount.destination}" is not absolute, "${destination}" is meant (${propertyOf(pointer)}.destination)`,
+    );
+  }
+  const name = mount.source ?? mount.type ?? "";
+  return { mount, options, destination, origin: { what: `mount "${name}" on "${destination}"`, pointer } };
+}
+
+/** `mounts[3]`. */
+export function propertyOfMount(origin: Origin): string {
+  return propertyOf(origin.pointer);
+}
+
+/** A mount that cannot be what the config wants it to be: nothing has been done yet. */
+export function refused(entry: { readonly origin: Origin }, why: string): TsrunError {
+  const { what, pointer } = entry.origin;
+  return new TsrunError(`cannot ${what}: ${why} (${propertyOf(pointer)})`, { code: "EINVALIDCONFIG", pointer });
+}
