@@ -4,9 +4,12 @@ import type { Command, CommandName, Globals } from "./cli/options.ts";
 import { print, printError } from "./cli/output.ts";
 import { logEntry, reportError, warningTarget } from "./cli/report.ts";
 import type { Answer } from "./cli/yargs.ts";
+import { createCommand } from "./commands/create.ts";
 import { deleteCommand } from "./commands/delete.ts";
 import { killCommand } from "./commands/kill.ts";
 import { listCommand } from "./commands/list.ts";
+import { runCommand } from "./commands/run.ts";
+import { startCommand } from "./commands/start.ts";
 import { stateCommand } from "./commands/state.ts";
 import { printVersion } from "./commands/version.ts";
 import { sys } from "./kernel/kernel.ts";
@@ -15,6 +18,9 @@ import { sys } from "./kernel/kernel.ts";
 type Entry<N extends CommandName> = Command<N> | { readonly load: () => Promise<Command<N>> };
 
 const commands: { readonly [N in CommandName]?: Entry<N> } = {
+  create: createCommand,
+  start: startCommand,
+  run: runCommand,
   state: stateCommand,
   kill: killCommand,
   delete: deleteCommand,
@@ -48,7 +54,7 @@ function run(invocation: Invocation): number | Promise<number> {
   let log = -1;
   try {
     if (hasLog(globals)) log = openLog(globals.log);
-    const status = runCommand(invocation, log);
+    const status = dispatch(invocation, log);
     if (typeof status === "number") return status;
     return status.catch((error) => fail(error, command, globals, log));
   } catch (error) {
@@ -56,7 +62,7 @@ function run(invocation: Invocation): number | Promise<number> {
   }
 }
 
-function runCommand<N extends CommandName>(invocation: InvocationOf<N>, log: number): number | Promise<number> {
+function dispatch<N extends CommandName>(invocation: InvocationOf<N>, log: number): number | Promise<number> {
   const { command, options, args, globals } = invocation;
   const entry: Entry<N> = commands[command]!;
   const input = { options, args, globals, warn: (message: string) => warn(message, command, globals, log) };

@@ -7,6 +7,7 @@ export const SIGTERM = 15;
 export const SIGCHLD = 17;
 export const SIGCONT = 18;
 export const SIGSTOP = 19;
+export const SIGWINCH = 28;
 /** glibc keeps 32 and 33 for itself. */
 export const SIGRTMIN = 34;
 export const SIGRTMAX = 64;

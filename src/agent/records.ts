@@ -1,6 +1,15 @@
 import { errnoNumber } from "../abi/errno.ts";
 import { type Arch, syscallNumber } from "../abi/syscalls.ts";
-import { type Arg, type Data, FIRST_SLOT, type Label, type Program, type Slot, type SlotTable, type Step } from "../plan/step.ts";
+import {
+  type Arg,
+  type Data,
+  FIRST_SLOT,
+  type Label,
+  type Program,
+  type Slot,
+  type SlotTable,
+  type Step,
+} from "../plan/step.ts";
 import {
   BATCH,
   BATCH_SIZE,
@@ -102,7 +111,7 @@ function encodeProgram(state: State, program: Program): void {
   let target = 0;
   let from = 0;
   for (let i = 0; i < steps.length; i++) {
-    if (i >= target && isNearlyFull(state)) {
+    if (i >= target && isNearlyFull(state) && !refersBack(state, steps[i]!)) {
       flush(state, false);
       first = 0;
       from = i;
@@ -111,11 +120,21 @@ function encodeProgram(state: State, program: Program): void {
     target = Math.max(target, jumpTarget(step.onPositive), jumpTarget(step.onZero), jumpTarget(step.onTolerated));
     for (const place of [step.onPositive, step.onZero, step.onTolerated]) {
       if (place !== undefined && (place.at < from || place.at > steps.length)) {
-        throw new Error(`step ${i} of program "${program.name}" (${step.what}) jumps to ${place.at}, outside its batch`);
+        throw new Error(
+          `step ${i} of program "${program.name}" (${step.what}) jumps to ${place.at}, outside its batch`,
+        );
       }
     }
     encodeStep(state, step, i - from + first, first - from);
   }
+}
+
+/** Uses a struct, or a slot in one, that the batch so far has laid out. */
+function refersBack(state: State, step: Step): boolean {
+  if (step.into !== undefined && state.homes.has(step.into)) return true;
+  return step.args.some(
+    (arg) => typeof arg === "object" && (arg.kind === "slot" ? state.homes.has(arg) : state.objects.has(arg)),
+  );
 }
 
 function jumpTarget(label: Label | undefined): number {
@@ -133,8 +152,8 @@ function encodeStep(state: State, step: Step, index: number, shift: number): voi
   const view = state.recordsView;
   if (at + 2 * RECORD_SIZE + state.dataEnd > MESSAGE_LIMIT) throw new Error(`"${step.what}" does not fit into a batch`);
   let flags = step.retry === true ? FLAG_RETRY : 0;
-  // Structs first: a slot whose home is in one of them must be found there by the other arguments and by `into`.
-  for (const arg of step.args) if (typeof arg === "object" && arg.kind === "words") dataAddress(state, arg);
+  const home = step.into?.home;
+  if (home !== undefined) dataAddress(state, home);
   for (let n = 0; n < step.args.length; n++) {
     const arg = step.args[n]!;
     if (typeof arg === "object" && arg.kind === "slot" && arg.value === undefined) {
@@ -146,7 +165,7 @@ function encodeStep(state: State, step: Step, index: number, shift: number): voi
   view.setUint32(at + RECORD_FLAGS, flags, true);
   if (step.into !== undefined) {
     write64(view, at + RECORD_INTO, slotAddress(state, step.into));
-    if (!state.homes.has(step.into)) state.writes.push(step.into);
+    if (home === undefined) state.writes.push(step.into);
   }
   if (step.tolerate !== undefined) {
     for (const name of step.tolerate) {
@@ -174,7 +193,10 @@ function argValue(state: State, arg: Arg): number | bigint {
 }
 
 function slotAddress(state: State, slot: Slot): number {
-  return state.homes.get(slot) ?? SLOTS + 8 * slot.index;
+  if (slot.home === undefined) return SLOTS + 8 * slot.index;
+  const address = state.homes.get(slot);
+  if (address === undefined) throw new Error(`slot "${slot.name}" is used in another batch than its struct`);
+  return address;
 }
 
 function stringAddress(state: State, text: string): number {
@@ -282,6 +304,7 @@ function writeWords(state: State, words: readonly (Arg | Slot)[]): number {
     const word = words[i]!;
     write64(state.dataView, start + 8 * i, values[i]!);
     if (typeof word === "object" && word.kind === "slot" && word.value === undefined) {
+      if (state.homes.has(word)) throw new Error(`slot "${word.name}" is in two structs`);
       state.homes.set(word, BATCH + start + 8 * i);
     }
   }

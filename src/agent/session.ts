@@ -2,8 +2,8 @@ import { errnoNumber } from "../abi/errno.ts";
 import { nativeArch } from "../abi/syscalls.ts";
 import { TsrunError } from "../errors.ts";
 import { type Sys, spawn, sys } from "../kernel/kernel.ts";
-import { stepError } from "../plan/step-error.ts";
 import { type Program, program, type Slot, type SlotTable, type Step, slot, socket, space } from "../plan/step.ts";
+import { stepError } from "../plan/step-error.ts";
 import { agentImage } from "./image.ts";
 import { RECORD_SIZE, REPORT_SIZE } from "./layout.ts";
 import { type Batch, encodePrograms } from "./records.ts";
@@ -33,7 +33,11 @@ const F_SETFD = 2;
 /** Both ends of a new SOCK_SEQPACKET pair, close-on-exec. */
 export function socketPair(): [number, number] {
   const pair = new Int32Array(2);
-  check(sys("socketpair", AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), "socketpair", "make a socket for the agent");
+  check(
+    sys("socketpair", AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair),
+    "socketpair",
+    "make a socket for the agent",
+  );
   return [pair[0]!, pair[1]!];
 }
 
@@ -178,7 +182,12 @@ function explanation(sent: Sent, step: Step): string {
   for (;;) {
     const bytes = readInAgent(sent.agent, sent.slots, step.fsContext);
     if (bytes.length === 0) return lines.join("; ");
-    lines.push(new TextDecoder().decode(bytes).trim().replace(/^[ewi] /, ""));
+    lines.push(
+      new TextDecoder()
+        .decode(bytes)
+        .trim()
+        .replace(/^[ewi] /, ""),
+    );
   }
 }
 

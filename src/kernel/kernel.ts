@@ -89,7 +89,12 @@ export function auxiliaryValue(type: number): number | bigint {
  * has handlers of its own, and children must see neither. Descriptors: those that are not close-on-exec, and `fds`,
  * pairs [mine, theirs]. Returns the process id, or the negative errno.
  */
-export function spawn(path: string, argv: readonly string[], envp: readonly string[], fds: readonly [number, number][]): number {
+export function spawn(
+  path: string,
+  argv: readonly string[],
+  envp: readonly string[],
+  fds: readonly [number, number][],
+): number {
   const POSIX_SPAWN_SETSIGDEF = 0x04;
   const POSIX_SPAWN_SETSIGMASK = 0x08;
   const attributes = new Uint8Array(512);

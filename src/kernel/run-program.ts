@@ -1,6 +1,6 @@
 import { errnoNumber } from "../abi/errno.ts";
-import { stepError } from "../plan/step-error.ts";
 import type { Data, Program, Slot, Step, Word } from "../plan/step.ts";
+import { stepError } from "../plan/step-error.ts";
 import { addressOf, cString, type Sys, type SysArg } from "./kernel.ts";
 
 /** Told of each step that ran: result is the negative errno when it was tolerated or ended the program. */
@@ -16,9 +16,11 @@ export function runProgram(program: Program, sys: Sys, observe?: StepObserver): 
   while (at < program.steps.length) {
     const step = program.steps[at]!;
     const startedAt = observe === undefined ? 0 : Bun.nanoseconds();
+    if (step.into?.home !== undefined) materialize(memory, step.into.home);
     const result = runStep(step, sys, memory);
     observe?.(step, result, startedAt);
     if (step.into !== undefined) store(memory, step.into, result);
+    for (const arg of step.args) if (isData(arg) && arg.kind === "address") load(memory, arg);
     at = next(step, result, at);
   }
 }
@@ -59,6 +61,12 @@ function store(memory: Memory, slot: Slot, result: number): void {
   if (home !== undefined) home[0][home[1]] = BigInt.asUintN(64, BigInt(result));
 }
 
+/** What the kernel wrote through a pointer to slots. */
+function load(memory: Memory, data: Data & { kind: "address" }): void {
+  const array = memory.objects.get(data) as BigUint64Array;
+  for (const [i, slot] of [data.slot, ...(data.rest ?? [])].entries()) slot.value = Number(BigInt.asIntN(64, array[i]!));
+}
+
 function materialize(memory: Memory, data: Data | Slot): SysArg {
   if (data.kind === "slot") {
     if (data.value === undefined) throw new Error(`slot "${data.name}" is used before it is known`);
@@ -86,6 +94,8 @@ function make(memory: Memory, data: Data): SysArg {
       );
     case "words":
       return words(memory, data.words);
+    case "address":
+      return new BigUint64Array(1 + (data.rest?.length ?? 0));
     default:
       throw new Error(`data of kind "${data.kind}" is only for the agent`);
   }

@@ -27,4 +27,15 @@ export interface ContainerState {
   readonly mounted: readonly string[];
   /** The process id of the tsrun that is creating it; 0 afterwards. */
   readonly creator: number;
+  /** What start needs besides config.json. */
+  readonly start: StartState;
+}
+
+export interface StartState {
+  /** The environment of the process, complete. */
+  readonly env: readonly string[];
+  /** Descriptors from 3 on that the process keeps. */
+  readonly preserve_fds: number;
+  /** The number of the agent's socket, in the agent. */
+  readonly agent_socket: number;
 }

@@ -1,0 +1,70 @@
+import { shellStatus } from "../abi/wait.ts";
+import type { Command, Globals } from "../cli/options.ts";
+import { type CreatedContainer, createContainer, type CreateRequest, publishContainer } from "../container/create.ts";
+import { deleteContainer } from "../container/delete.ts";
+import { createRequest, writePidFile } from "../container/request.ts";
+import { startProcess } from "../container/start.ts";
+import { addressOf, sys } from "../kernel/kernel.ts";
+import { catchSignals, waitInForeground } from "../terminal/foreground.ts";
+import { receiveDescriptor } from "../terminal/pty.ts";
+import { socketPair } from "../agent/session.ts";
+import { checkTerminal } from "./create.ts";
+
+export interface RunOptions {
+  readonly detach: boolean;
+  readonly keep: boolean;
+  readonly pidFile?: string | undefined;
+  readonly consoleSocket?: string | undefined;
+  readonly noSubreaper: boolean;
+}
+
+export const runCommand: Command<"run"> = ({ args, options, globals, warn }) =>
+  runContainer(createRequest(args[0]!, options, globals, warn), options, globals);
+
+/** create and start in one; in the foreground also wait, and delete. Returns the exit status of tsrun. */
+export function runContainer(
+  request: Omit<CreateRequest, "waitsForStart">,
+  options: RunOptions,
+  _globals: Globals,
+): number {
+  const terminal = request.config.process?.terminal === true;
+  const passThrough = terminal && !options.detach && options.consoleSocket === undefined;
+  if (!passThrough) checkTerminal(terminal, options.consoleSocket);
+  if (options.detach) {
+    start(request, options);
+    return 0;
+  }
+  const signals = catchSignals();
+  if (!options.noSubreaper) becomeSubreaper();
+  const [mine, theirs] = passThrough ? socketPair() : [-1, -1];
+  if (passThrough) sys("fcntl", theirs, 2, 0);
+  const container = start({ ...request, console: passThrough ? theirs : request.console }, options);
+  if (passThrough) sys("close", theirs);
+  const master = passThrough ? receiveDescriptor(mine, addressOf) : undefined;
+  const status = waitInForeground({ pid: container.state.init_process_pid, signals, master });
+  if (!options.keep) {
+    sys("close", container.directory);
+    deleteContainer(request.root, request.id, true, request.warn);
+  }
+  return shellStatus(status);
+}
+
+/** Orphans of the container become children of this process, not of a service manager that knows nothing of them. */
+function becomeSubreaper(): void {
+  const PR_SET_CHILD_SUBREAPER = 36;
+  sys("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+function start(request: Omit<CreateRequest, "waitsForStart">, options: RunOptions): CreatedContainer {
+  const container = createContainer({ ...request, waitsForStart: false });
+  try {
+    if (options.pidFile !== undefined) writePidFile(options.pidFile, container.state.init_process_pid);
+    publishContainer(container);
+    const { plan, agent, state, directory } = container;
+    startProcess({ agent, slots: plan.slots, state, config: request.config, directory, warn: request.warn });
+  } catch (error) {
+    container.undo();
+    throw error;
+  }
+  return container;
+}

@@ -1,0 +1,336 @@
+import { type Agent, finish, readInAgent, runInAgent, type Sent, send, spawnAgent } from "../agent/session.ts";
+import { planCgroup } from "../cgroup/cgroupfs.ts";
+import type { CgroupManager } from "../cgroup/choose.ts";
+import { cgroupDirectories, cgroupMap, cgroupRecord, containerCgroups } from "../cgroup/paths.ts";
+import { readCgroups } from "../cgroup/read-cgroups.ts";
+import { removeCgroups } from "../cgroup/remove.ts";
+import { errorMessage, TsrunError } from "../errors.ts";
+import { runHooksInContainer } from "../hooks/in-container.ts";
+import { runHooks } from "../hooks/run.ts";
+import type { HostFacts } from "../host/facts.ts";
+import { sys } from "../kernel/kernel.ts";
+import { runProgram } from "../kernel/run-program.ts";
+import { environmentValue, mergeEnvironment } from "../plan/command.ts";
+import {
+  mustPrepareFirst,
+  newPlan,
+  planBeginning,
+  planConnect,
+  planHold,
+  planRest,
+  planSendPidfd,
+} from "../plan/container.ts";
+import type { PlanContext } from "../plan/context.ts";
+import { checkDevices } from "../plan/devices.ts";
+import { homeOf } from "../plan/passwd.ts";
+import { type Slot, slot } from "../plan/step.ts";
+import { unixAddress } from "../plan/terminal.ts";
+import { pendingProperties } from "../spec/pending.ts";
+import type { Config, HookKind } from "../spec/types.ts";
+import { START_SOCKET } from "../state/names.ts";
+import { processStartTime } from "../state/process.ts";
+import type { ContainerState, StartState } from "../state/state.ts";
+import {
+  createContainerDirectory,
+  publishState,
+  removeContainerDirectory,
+  saveConfig,
+  writeDraft,
+} from "../state/store.ts";
+import { performIdmaps } from "./building.ts";
+import { performCopies } from "./copy-up.ts";
+import { killAndReap, reap } from "./processes.ts";
+import { stateDocument } from "./state-document.ts";
+
+export interface CreateRequest {
+  readonly root: string;
+  readonly id: string;
+  /** Absolute. */
+  readonly bundle: string;
+  readonly config: Config;
+  /** The text that `config` was read from. */
+  readonly configText: string;
+  readonly facts: HostFacts;
+  readonly cgroupManager: CgroupManager;
+  /** No cgroup is better than no container. */
+  readonly mayGoWithoutCgroup: boolean;
+  readonly noPivot: boolean;
+  readonly noNewKeyring: boolean;
+  readonly preserveFds: number;
+  /** Where the terminal goes: the path of an engine's socket, or a descriptor of tsrun's own. */
+  readonly console: string | number | undefined;
+  readonly pidfdSocket: string | undefined;
+  /** Variables that the environment gets besides the config's. */
+  readonly extraEnv: readonly string[];
+  /** Which of 0, 1 and 2 should belong to the user of the process. */
+  readonly stdio: readonly number[];
+  /** Wait for start on a socket; false when this very tsrun goes on to start it. */
+  readonly waitsForStart: boolean;
+  readonly warn: (message: string) => void;
+}
+
+/** A container whose process is complete but for the last batch. */
+export interface CreatedContainer {
+  readonly plan: PlanContext;
+  readonly agent: Agent;
+  readonly state: ContainerState;
+  /** Of the state directory; carries the lock. */
+  readonly directory: number;
+  /** Removes everything that create has made. */
+  readonly undo: () => void;
+}
+
+/**
+ * From a bundle to a container that waits for its program. What has been made is undone when a later stage fails; what
+ * a killed tsrun leaves is described by the draft of the state, which is always written before the thing is made.
+ */
+export function createContainer(request: CreateRequest): CreatedContainer {
+  const undo = newUndo(request.warn);
+  try {
+    return create(request, undo);
+  } catch (error) {
+    undo.run();
+    throw error;
+  }
+}
+
+function create(request: CreateRequest, undo: Undo): CreatedContainer {
+  const directory = createContainerDirectory(request.root, request.id);
+  undo.add(() => removeContainerDirectory(request.root, request.id));
+  warnOfPending(request);
+  const { plan, state: planned, agent } = beginContainer(request, directory, undo);
+  const state = attachContainer(request, plan, planned, directory, undo);
+  buildContainer(request, plan, agent, state);
+  const complete = { ...state, start: startState(request, plan, agent) };
+  return { plan, agent, state: complete, directory, undo: undo.run };
+}
+
+function warnOfPending({ config, warn }: CreateRequest): void {
+  const names = pendingProperties(config);
+  if (names.length > 0) warn(`not applied by this version of tsrun: ${names.join(", ")}`);
+}
+
+interface Begun {
+  readonly plan: PlanContext;
+  readonly state: ContainerState;
+  readonly agent: Agent;
+}
+
+/** Up to a process in the container's namespaces. Planning goes on while the kernel makes them. */
+function beginContainer(request: CreateRequest, directory: number, undo: Undo): Begun {
+  const { config, facts, id } = request;
+  const directories =
+    request.cgroupManager === "disabled" ? [] : cgroupDirectories(config.linux?.cgroupsPath, id, facts.cgroup);
+  const found = readCgroups(directories, facts.cgroup.mode === "unified", request.mayGoWithoutCgroup);
+  for (const warning of found.warnings) request.warn(warning);
+  const used = found.cgroups.map(({ directory }) => directory);
+  const planned = { ...request, cgroupPaths: cgroupMap(used) };
+  const plan = newPlan(planned);
+  const state = newState(request, plan, cgroupRecord(used));
+  saveConfig(directory, request.configText);
+  writeDraft(directory, state);
+  planBeginning(plan, planCgroup(plan, found.cgroups));
+  undo.add(() => void removeCgroups(containerCgroups(state.cgroup_paths)));
+
+  const first = mustPrepareFirst(plan);
+  const planAll = () => planRest(plan, planned, planConsole(request, plan));
+  if (first) planAll();
+  runProgram(plan.prepare, sys);
+  const prepared = plan.prepare.steps.length;
+  const listening = request.waitsForStart ? listen(directory, plan) : undefined;
+  const agent = spawnAgent(directory);
+  undo.add(() => endAgent(agent));
+  closeOnExec();
+  const sent = send(agent, [plan.unshare], plan.slots);
+  if (!first) planAll();
+  if (listening !== undefined) holds.set(plan, listening);
+  runProgram({ ...plan.prepare, steps: plan.prepare.steps.slice(prepared) }, sys);
+  finishUnshare(sent, plan, agent, undo);
+  return { plan, state, agent };
+}
+
+/** The listening socket of each plan that waits for start. */
+const holds = new WeakMap<PlanContext, Slot>();
+
+function planConsole(request: CreateRequest, plan: PlanContext): Slot | undefined {
+  if (request.config.process?.terminal !== true || request.console === undefined) return undefined;
+  if (typeof request.console === "string") return planConnect(plan, request.console, "console socket");
+  return { ...slot(plan.slots, "console socket"), value: request.console };
+}
+
+/** Everything that tsrun has open is its own again: hooks must not inherit what was meant for the agent. */
+function closeOnExec(): void {
+  const CLOSE_RANGE_CLOEXEC = 4;
+  sys("close_range", 3, 0xffffffff, CLOSE_RANGE_CLOEXEC);
+}
+
+function finishUnshare(sent: Sent, plan: PlanContext, agent: Agent, undo: Undo): void {
+  try {
+    finish(sent);
+  } finally {
+    reap(agent.pid);
+  }
+  const pid = plan.initPid.value!;
+  undo.add(() => killAndReap(pid));
+}
+
+/** A socket in the state directory, so that start finds it; by descriptor, for paths are longer than sun_path. */
+function listen(directory: number, plan: PlanContext): Slot {
+  const SOCK_SEQPACKET = 5;
+  const AF_UNIX = 1;
+  const fd = sys("socket", AF_UNIX, SOCK_SEQPACKET, 0);
+  const address = unixAddress(`/proc/self/fd/${directory}/${START_SOCKET}`);
+  const failed = Math.min(fd, sys("bind", fd, address, address.length), sys("listen", fd, 1));
+  if (failed < 0) throw new TsrunError(`cannot listen on "${START_SOCKET}" in the state directory: errno ${-failed}`);
+  return { ...slot(plan.slots, "listening socket"), value: fd };
+}
+
+function newState(request: CreateRequest, plan: PlanContext, cgroups: Record<string, string>): ContainerState {
+  return {
+    ociVersion: request.config.ociVersion,
+    id: request.id,
+    phase: "creating",
+    init_process_pid: 0,
+    init_process_start: 0,
+    created: new Date().toISOString(),
+    bundle: request.bundle,
+    rootfs: plan.rootfsPath,
+    owner: request.facts.euid,
+    annotations: request.config.annotations ?? {},
+    cgroup_paths: cgroups,
+    rootless: request.facts.euid !== 0,
+    mounted: [],
+    creator: sys("getpid"),
+    start: { env: [], preserve_fds: 0, agent_socket: 0 },
+  };
+}
+
+/** What tsrun does to the new process from outside: id maps, limits, idmapped mounts, pidfd. */
+function attachContainer(
+  request: CreateRequest,
+  plan: PlanContext,
+  planned: ContainerState,
+  directory: number,
+  undo: Undo,
+): ContainerState {
+  const pid = plan.initPid.value!;
+  const state = {
+    ...planned,
+    init_process_pid: pid,
+    init_process_start: processStartTime(pid),
+    mounted: [...plan.hostMounts],
+  };
+  writeDraft(directory, state);
+  undo.add(() => unmount(plan.hostMounts));
+  if (request.pidfdSocket !== undefined) planSendPidfd(plan, plan.initPid, request.pidfdSocket);
+  performIdmaps(plan, directory);
+  runProgram(plan.attach, sys);
+  return state;
+}
+
+function unmount(paths: readonly string[]): void {
+  const MNT_DETACH = 2;
+  for (const path of paths.toReversed()) sys("umount2", path, MNT_DETACH);
+}
+
+/** The file systems, the hooks that want to see them, and all that turns the init into the process. */
+function buildContainer(request: CreateRequest, plan: PlanContext, agent: Agent, state: ContainerState): void {
+  const hooks = request.config.hooks;
+  const early = [...(hooks?.prestart ?? []), ...(hooks?.createRuntime ?? []), ...(hooks?.createContainer ?? [])];
+  if (early.length === 0 && plan.copies.length === 0)
+    runInAgent(agent, [plan.build, plan.enter, plan.identity], plan.slots);
+  else {
+    runInAgent(agent, [plan.build], plan.slots);
+    performCopies(plan);
+    runCreateHooks(request, plan, agent, state);
+    runInAgent(agent, [plan.enter, plan.identity], plan.slots);
+  }
+  checkDevices(plan.checks);
+  closePrepared(plan);
+  for (const warning of plan.warnings) request.warn(warning);
+}
+
+function runCreateHooks(request: CreateRequest, plan: PlanContext, agent: Agent, state: ContainerState): void {
+  const hooks = request.config.hooks;
+  const document = JSON.stringify(stateDocument(state, "creating"));
+  for (const kind of ["prestart", "createRuntime"] as const satisfies HookKind[])
+    runHooks(kind, hooks?.[kind], document);
+  runHooksInContainer(agent, plan.slots, "createContainer", hooks?.createContainer, document);
+}
+
+/** tsrun's own copies of what the agent inherited; a foreground tsrun would keep mounts busy with them. */
+function closePrepared(plan: PlanContext): void {
+  const listening = holds.get(plan);
+  if (listening?.value !== undefined) sys("close", listening.value);
+  for (const { call, into } of plan.prepare.steps) {
+    const opens = call === "openat" || call === "openat2" || call === "open_tree" || call === "socket";
+    if (opens && into?.value !== undefined && into.value > 2) sys("close", into.value);
+  }
+}
+
+/** What the process gets that only the finished container can tell: HOME comes from its own /etc/passwd. */
+function startState(request: CreateRequest, plan: PlanContext, agent: Agent): StartState {
+  const process = request.config.process;
+  const given = [...(process?.env ?? []), ...request.extraEnv];
+  const env = mergeEnvironment(given);
+  if (process !== undefined && (environmentValue(env, "HOME") ?? "") === "") {
+    env.push(`HOME=${readHome(plan, agent, process.user?.uid ?? 0)}`);
+  }
+  return { env, preserve_fds: request.preserveFds, agent_socket: agent.theirs };
+}
+
+/** As much of /etc/passwd as anybody has; read where the container sees it. */
+export function readHome(plan: Pick<PlanContext, "identity" | "slots">, agent: Agent, uid: number): string {
+  const passwd = plan.identity.steps.find(({ into }) => into?.name === "/etc/passwd")?.into;
+  if (passwd?.value === undefined || passwd.value < 0) return "/";
+  const MAX_SIZE = 1 << 20;
+  const parts: Uint8Array[] = [];
+  for (let size = 0; size < MAX_SIZE; ) {
+    const part = readInAgent(agent, plan.slots, passwd, size);
+    parts.push(part);
+    size += part.length;
+    if (part.length < 4096) break;
+  }
+  return homeOf(uid, Buffer.concat(parts).toString("utf8"));
+}
+
+/** Lets the container wait for start, and makes it known. From here on it lives without this tsrun. */
+export function holdContainer(container: CreatedContainer): void {
+  const { plan, agent } = container;
+  publishContainer(container);
+  send(agent, [planHold(plan, holds.get(plan)!)], plan.slots);
+  sys("close", agent.socket);
+}
+
+/** From now on the status follows from the process. */
+export function publishContainer({ directory, state }: CreatedContainer): void {
+  writeDraft(directory, { ...state, phase: "created", creator: 0 });
+  publishState(directory);
+}
+
+function endAgent(agent: Agent): void {
+  sys("close", agent.socket);
+  reap(agent.pid);
+}
+
+interface Undo {
+  readonly add: (action: () => void) => void;
+  readonly run: () => void;
+}
+
+/** Actions in reverse order; one that fails does not keep the others from being done. */
+function newUndo(warn: (message: string) => void): Undo {
+  const actions: (() => void)[] = [];
+  return {
+    add: (action) => void actions.push(action),
+    run: () => {
+      for (const action of actions.splice(0).reverse()) {
+        try {
+          action();
+        } catch (error) {
+          warn(errorMessage(error));
+        }
+      }
+    },
+  };
+}

@@ -1,0 +1,103 @@
+import { errnoNumber } from "../abi/errno.ts";
+import { type Agent, finishExec, send } from "../agent/session.ts";
+import { errorMessage, TsrunError } from "../errors.ts";
+import { runHooksInContainer } from "../hooks/in-container.ts";
+import { runHooks } from "../hooks/run.ts";
+import { sys } from "../kernel/kernel.ts";
+import { planExecve } from "../plan/command.ts";
+import { program, type SlotTable, slotTable } from "../plan/step.ts";
+import { unixAddress } from "../plan/terminal.ts";
+import type { Config } from "../spec/types.ts";
+import { lockContainer } from "../state/lock.ts";
+import { START_SOCKET } from "../state/names.ts";
+import type { ContainerState } from "../state/state.ts";
+import { type Status, statusOf } from "../state/status.ts";
+import { openContainerDirectory, readSavedConfig, readState } from "../state/store.ts";
+import { destroy } from "./delete.ts";
+import { stateDocument } from "./state-document.ts";
+
+/** Runs the program of a created container: the work of the `start` command. */
+export function startContainer(root: string, id: string, warn: (message: string) => void): void {
+  const directory = openContainerDirectory(root, id);
+  lockContainer(directory, id);
+  const state = readState(directory, root, id);
+  checkStartable(statusOf(state, directory));
+  const config = JSON.parse(readSavedConfig(directory)) as Config;
+  if (config.process === undefined) {
+    throw new TsrunError("cannot start a container without a process (process)", {
+      code: "EINVAL",
+      pointer: "/process",
+    });
+  }
+  const agent = connect(directory, state);
+  startProcess({ agent, slots: slotTable(), state, config, directory, warn });
+}
+
+function checkStartable(status: Status): void {
+  if (status === "created") return;
+  const message =
+    status === "stopped"
+      ? "cannot start a container that has stopped"
+      : status === "running"
+        ? "cannot start an already running container"
+        : `cannot start a container in the ${status} state`;
+  throw new TsrunError(message, { code: "EINVAL" });
+}
+
+/** The agent waits on its socket in the state directory; by descriptor, for paths are longer than sun_path. */
+function connect(directory: number, state: ContainerState): Agent {
+  const AF_UNIX = 1;
+  const SOCK_SEQPACKET_CLOEXEC = 5 | 0o2000000;
+  const address = unixAddress(`/proc/self/fd/${directory}/${START_SOCKET}`);
+  const socket = sys("socket", AF_UNIX, SOCK_SEQPACKET_CLOEXEC, 0);
+  const connected = sys("connect", socket, address, address.length);
+  if (connected < 0) {
+    const stopped = connected === -errnoNumber("ECONNREFUSED");
+    throw new TsrunError(
+      stopped ? "cannot start a container that has stopped" : `cannot reach the container's first process`,
+      { code: "ESRCH", step: "connect" },
+    );
+  }
+  return { pid: 0, socket, theirs: state.start.agent_socket };
+}
+
+export interface Starting {
+  readonly agent: Agent;
+  readonly slots: SlotTable;
+  readonly state: ContainerState;
+  readonly config: Config;
+  readonly directory: number;
+  readonly warn: (message: string) => void;
+}
+
+/** startContainer hooks, the program, poststart hooks (runtime.md, lifecycle steps 6 to 9). */
+export function startProcess(starting: Starting): void {
+  const { agent, slots, state, config, directory } = starting;
+  const hooks = config.hooks;
+  if ((hooks?.startContainer ?? []).length > 0) {
+    const document = JSON.stringify(stateDocument(state, "created"));
+    runHooksInContainer(agent, slots, "startContainer", hooks?.startContainer, document);
+  }
+  const last = program("exec", { silent: true });
+  planExecve(last, config.process!, state.start.env, state.start.preserve_fds, "/process");
+  // The socket is what tells created from running: gone before the program runs, so that nobody can start it twice.
+  sys("unlinkat", directory, START_SOCKET, 0);
+  finishExec(send(agent, [last], slots));
+  sys("close", agent.socket);
+  runPoststart(starting);
+}
+
+/** A poststart hook that fails is the end of the container (runtime.md, lifecycle step 9). */
+function runPoststart({ state, config, warn }: Starting): void {
+  if ((config.hooks?.poststart ?? []).length === 0) return;
+  try {
+    runHooks("poststart", config.hooks?.poststart, JSON.stringify(stateDocument(state, "running")));
+  } catch (error) {
+    try {
+      destroy(state, warn);
+    } catch (failure) {
+      warn(errorMessage(failure));
+    }
+    throw error;
+  }
+}

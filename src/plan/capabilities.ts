@@ -1,0 +1,105 @@
+import { _LINUX_CAPABILITY_VERSION_3, capabilityNames } from "../abi/capability.ts";
+import { PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_RAISE, PR_CAPBSET_DROP } from "../abi/prctl.ts";
+import type { Capabilities } from "../spec/types.ts";
+import { add, type Program, struct } from "./step.ts";
+
+/** The five sets of capabilities(7), one bit a capability. */
+export interface CapabilitySets {
+  readonly bounding: bigint;
+  readonly effective: bigint;
+  readonly permitted: bigint;
+  readonly inheritable: bigint;
+  readonly ambient: bigint;
+}
+
+/**
+ * The sets that the config names, without what the kernel does not know or cannot grant: config.md, "Linux Process":
+ * such a value MUST be logged as a warning. `grantable` is what this process could hand out at all.
+ */
+export function capabilitySets(
+  capabilities: Capabilities | undefined,
+  lastCapability: number,
+  grantable: bigint,
+  warnings: string[],
+): CapabilitySets {
+  const ignored = new Set<string>();
+  const set = (names: readonly string[] | undefined): bigint => {
+    let bits = 0n;
+    for (const name of names ?? []) {
+      const number = capabilityNames.indexOf(name as (typeof capabilityNames)[number]);
+      const bit = number < 0 ? 0n : 1n << BigInt(number);
+      if (number < 0 || number > lastCapability || (bit & grantable) === 0n) ignored.add(name);
+      else bits |= bit;
+    }
+    return bits;
+  };
+  const bounding = set(capabilities?.bounding);
+  const permitted = set(capabilities?.permitted);
+  const effective = set(capabilities?.effective) & permitted;
+  const inheritable = set(capabilities?.inheritable);
+  const wanted = set(capabilities?.ambient);
+  const ambient = wanted & permitted & inheritable;
+  if (ignored.size > 0) warnings.push(`ignoring unknown or unavailable capabilities: [${[...ignored].join(" ")}]`);
+  if (ambient !== wanted) {
+    const lost = capabilityNames.filter((_, i) => ((wanted & ~ambient) >> BigInt(i)) & 1n);
+    warnings.push(`ignoring ambient capabilities that are not both permitted and inheritable: [${lost.join(" ")}]`);
+  }
+  return { bounding, effective, permitted, inheritable, ambient };
+}
+
+/** Gives up for ever what is not in the bounding set; `held` is the bounding set before. Needs CAP_SETPCAP. */
+export function planBoundingSet(
+  program: Program,
+  sets: CapabilitySets,
+  held: bigint,
+  last: number,
+  pointer: string,
+): void {
+  for (let capability = 0; capability <= last; capability++) {
+    const bit = 1n << BigInt(capability);
+    if ((sets.bounding & bit) !== 0n || (held & bit) === 0n) continue;
+    add(program, {
+      call: "prctl",
+      args: [PR_CAPBSET_DROP, capability, 0, 0, 0],
+      what: `drop ${capabilityNames[capability] ?? `capability ${capability}`} from the bounding set`,
+      pointer: `${pointer}/capabilities/bounding`,
+    });
+  }
+}
+
+/** The other sets, after the change of user (which clears them) and ambient last: it may only hold what the others do. */
+export function planCapabilitySets(program: Program, sets: CapabilitySets, pointer: string): void {
+  const low = (set: bigint) => set & 0xffffffffn;
+  const high = (set: bigint) => set >> 32n;
+  const pair = (first: bigint, second: bigint) => first | (second << 32n);
+  const { effective, permitted, inheritable, ambient } = sets;
+  add(program, {
+    call: "capset",
+    args: [
+      struct("cap_header", _LINUX_CAPABILITY_VERSION_3),
+      struct(
+        "cap_data",
+        pair(low(effective), low(permitted)),
+        pair(low(inheritable), high(effective)),
+        pair(high(permitted), high(inheritable)),
+      ),
+    ],
+    what: "set the capabilities of the process",
+    pointer: `${pointer}/capabilities`,
+  });
+  add(program, {
+    call: "prctl",
+    args: [PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0],
+    what: "clear the ambient capabilities",
+    pointer: `${pointer}/capabilities/ambient`,
+  });
+  for (const [number, name] of capabilityNames.entries()) {
+    if (((ambient >> BigInt(number)) & 1n) === 0n) continue;
+    add(program, {
+      call: "prctl",
+      args: [PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0],
+      what: `raise the ambient capability ${name}`,
+      pointer: `${pointer}/capabilities/ambient`,
+    });
+  }
+}

@@ -1,0 +1,116 @@
+import { AT_FDCWD } from "../abi/fcntl.ts";
+import { CLOSE_RANGE_CLOEXEC, UINT_MAX } from "../abi/prctl.ts";
+import type { Process } from "../spec/types.ts";
+import { add, label, type Program, place, strings } from "./step.ts";
+
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** The variables with duplicates removed, the last of a name wins, in the order of the first (runc's rule). */
+export function mergeEnvironment(env: readonly string[]): string[] {
+  const values = new Map<string, string>();
+  for (const variable of env) {
+    const equals = variable.indexOf("=");
+    values.set(variable.slice(0, equals), variable.slice(equals + 1));
+  }
+  return [...values].map(([name, value]) => `${name}=${value}`);
+}
+
+/** The value of a variable; undefined when it is not set. */
+export function environmentValue(env: readonly string[], name: string): string | undefined {
+  return env.findLast((variable) => variable.startsWith(`${name}=`))?.slice(name.length + 1);
+}
+
+/** Where the program may lie: itself when it names a path, else in each directory of the process's own PATH. */
+export function candidates(process: Process): string[] {
+  const program = process.args[0]!;
+  if (program.includes("/")) return [program];
+  const path = environmentValue(process.env ?? [], "PATH") ?? DEFAULT_PATH;
+  return path.split(":").map((directory) => (directory === "" ? `./${program}` : `${directory}/${program}`));
+}
+
+/**
+ * Looks the program up as the user who will run it, so that create fails where start would: an executable file that is
+ * no directory. The texts are those that engines turn into exit status 126 and 127.
+ */
+export function planLookup(program: Program, process: Process, pointer: string): void {
+  const name = JSON.stringify(process.args[0]);
+  const isPath = process.args[0]!.includes("/");
+  const found = label();
+  const where = `${pointer}/args/0`;
+  for (const path of candidates(process)) {
+    const next = label();
+    const what = `find ${name}`;
+    add(
+      program,
+      {
+        call: "faccessat2",
+        args: [AT_FDCWD, path, X_OK, AT_EACCESS],
+        tolerate: isPath ? [] : ["ENOENT", "ENOTDIR", "EACCES", "ELOOP", "ENAMETOOLONG"],
+        onTolerated: next,
+        what,
+        pointer: where,
+        says: {
+          ENOENT: `exec: ${name}: stat ${path}: no such file or directory`,
+          ENOTDIR: `exec: ${name}: stat ${path}: not a directory`,
+          "*": `exec: ${name}: %s`,
+        },
+      },
+      // Searching a directory counts as executing it: only a directory has an entry ".".
+      {
+        call: "faccessat2",
+        args: [AT_FDCWD, `${path}/.`, F_OK, AT_EACCESS],
+        tolerate: ["ENOTDIR"],
+        onTolerated: found,
+        onZero: next,
+        what,
+        pointer: where,
+      },
+    );
+    place(program, next);
+  }
+  add(program, {
+    call: "close",
+    args: [-1],
+    what: `find ${name}`,
+    pointer: where,
+    says: { "*": isPath ? `exec: ${name}: is a directory` : `exec: ${name}: executable file not found in $PATH` },
+  });
+  place(program, found);
+}
+
+const X_OK = 1;
+const F_OK = 0;
+const AT_EACCESS = 0x200;
+
+/**
+ * The end: every descriptor that the process must not have is closed by execve itself, at the same moment at which the
+ * agent ceases to exist.
+ */
+export function planExecve(
+  program: Program,
+  process: Process,
+  env: readonly string[],
+  preserveFds: number,
+  pointer: string,
+): void {
+  const name = process.args[0]!;
+  const argv = strings(process.args);
+  const envp = strings(env);
+  add(program, {
+    call: "close_range",
+    args: [3 + preserveFds, UINT_MAX, CLOSE_RANGE_CLOEXEC],
+    what: "close what the process must not have",
+  });
+  const paths = candidates(process);
+  for (const [i, path] of paths.entries()) {
+    const isLast = i === paths.length - 1;
+    add(program, {
+      call: "execve",
+      args: [path, argv, envp],
+      tolerate: isLast ? [] : ["ENOENT", "ENOTDIR", "EACCES"],
+      what: `execute ${JSON.stringify(path)}`,
+      pointer: `${pointer}/args`,
+      says: { "*": name.includes("/") ? `exec ${path}: %s` : `exec: ${JSON.stringify(name)}: %s` },
+    });
+  }
+}

@@ -1,0 +1,173 @@
+import { O_CLOEXEC } from "../abi/fcntl.ts";
+import type { HostFacts } from "../host/facts.ts";
+import type { Config } from "../spec/types.ts";
+import { planLookup } from "./command.ts";
+import { hasMountNamespace, hasUserNamespace, type PlanContext } from "./context.ts";
+import { planDevices } from "./devices.ts";
+import { planMaskedPaths, planReadonlyPaths } from "./masked-paths.ts";
+import { planMounts } from "./mounts.ts";
+import { planIdMaps, planNamespaces } from "./namespaces.ts";
+import { planOpenPasswd } from "./passwd.ts";
+import { type ProcessContext, planIdentity, planProcessAttributes, planSessionKeyring } from "./process.ts";
+import { opensOnHost, planPivot, planRootfs } from "./rootfs.ts";
+import { add, bytes, program, type Slot, slot, slotTable, socket } from "./step.ts";
+import { planSysctl } from "./sysctl.ts";
+import { planSendDescriptor, planTerminal, unixAddress } from "./terminal.ts";
+
+export interface ContainerRequest {
+  readonly config: Config;
+  readonly id: string;
+  /** Absolute. */
+  readonly bundle: string;
+  readonly facts: HostFacts;
+  readonly noPivot: boolean;
+  readonly noNewKeyring: boolean;
+  readonly cgroupPaths: ReadonlyMap<string, string>;
+  readonly stdio: readonly number[];
+}
+
+/** Empty programs for one container. */
+export function newPlan(request: ContainerRequest): PlanContext {
+  const slots = slotTable();
+  const path = request.config.root?.path ?? "";
+  return {
+    config: request.config,
+    id: request.id,
+    bundle: request.bundle,
+    rootfsPath: path.startsWith("/") ? path : `${request.bundle}/${path}`,
+    facts: request.facts,
+    slots,
+    prepare: program("prepare"),
+    unshare: program("unshare", { silent: true }),
+    attach: program("attach"),
+    build: program("build"),
+    enter: program("enter"),
+    identity: program("identity"),
+    exec: program("exec", { silent: true }),
+    warnings: [],
+    initPid: slot(slots, "init"),
+    rootfs: slot(slots, "rootfs"),
+    noPivot: request.noPivot,
+    cgroupPaths: request.cgroupPaths,
+    idmapNamespaces: [],
+    checks: [],
+    copies: [],
+    hostMounts: [],
+  };
+}
+
+/** True when descriptors made in `prepare` are handed to the agent, so that all of it must run before the agent starts. */
+export function mustPrepareFirst(plan: PlanContext): boolean {
+  return opensOnHost(plan) || !plan.facts.canMknod || plan.config.process?.terminal === true;
+}
+
+/** The namespaces; `cgroup` is the descriptor of v2's, see planCgroup. */
+export function planBeginning(plan: PlanContext, cgroup: Slot | undefined): void {
+  planNamespaces(plan, cgroup);
+  planIdMaps(plan);
+}
+
+/** Everything else, in the order in which it is done. `console` is the socket that takes the terminal. */
+export function planRest(plan: PlanContext, request: ContainerRequest, console: Slot | undefined): void {
+  if (!request.noNewKeyring) planSessionKeyring(plan.build, plan.slots, plan.id);
+  planRootfs(plan);
+  planMounts(plan);
+  if (hasMountNamespace(plan)) planDevices(plan);
+  const context = processContext(plan, request);
+  if (console !== undefined) planTerminal(plan.build, { ...context!, console, isConsole: hasMountNamespace(plan) });
+  planSysctl(plan);
+  planNames(plan);
+  planMaskedPaths(plan);
+  planReadonlyPaths(plan);
+  planPivot(plan);
+  if (context === undefined) return;
+  planProcessAttributes(context);
+  planOpenPasswd(plan.identity, plan.slots, plan.rootfs);
+  planIdentity(context);
+  planLookup(plan.identity, context.process, context.pointer);
+}
+
+function processContext(plan: PlanContext, request: ContainerRequest): ProcessContext | undefined {
+  const { config, facts, slots, attach, identity, rootfs, warnings } = plan;
+  if (config.process === undefined) return undefined;
+  return {
+    process: config.process,
+    pointer: "/process",
+    personality: config.linux?.personality,
+    inUserNamespace: hasUserNamespace(plan),
+    facts,
+    slots,
+    attach,
+    identity,
+    pid: plan.initPid,
+    rootfs,
+    stdio: config.process.terminal === true ? [] : request.stdio,
+    warnings,
+  };
+}
+
+function planNames({ config, build }: PlanContext): void {
+  const names = [
+    ["sethostname", "hostname", config.hostname],
+    ["setdomainname", "domainname", config.domainname],
+  ] as const;
+  for (const [call, property, name] of names) {
+    if (name === undefined || name === "") continue;
+    const data = new TextEncoder().encode(name);
+    const what = `set the ${property} ${JSON.stringify(name)}`;
+    add(build, { call, args: [bytes(data), data.length], what, pointer: `/${property}` });
+  }
+}
+
+const SOCK_STREAM = 1;
+const AF_UNIX = 1;
+
+/** Connects to a socket of an engine, in tsrun; the agent inherits the descriptor. */
+export function planConnect(plan: PlanContext, path: string, what: string): Slot {
+  const console = slot(plan.slots, what);
+  const address = unixAddress(path);
+  const doing = `connect to the ${what} ${JSON.stringify(path)}`;
+  add(
+    plan.prepare,
+    { call: "socket", args: [AF_UNIX, SOCK_STREAM, 0], into: console, what: doing },
+    { call: "connect", args: [console, bytes(address), address.length], what: doing },
+  );
+  return console;
+}
+
+/** --pidfd-socket: tsrun sends a pidfd of the process (go-runc receives it). */
+export function planSendPidfd(plan: PlanContext, pid: Slot, path: string): void {
+  const connection = slot(plan.slots, "pidfd socket");
+  const pidfd = slot(plan.slots, "pidfd");
+  const address = unixAddress(path);
+  const what = `connect to the pidfd socket ${JSON.stringify(path)}`;
+  add(
+    plan.attach,
+    { call: "socket", args: [AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0], into: connection, what },
+    { call: "connect", args: [connection, bytes(address), address.length], what },
+    { call: "pidfd_open", args: [pid, 0], into: pidfd, what: "open a pidfd of the process" },
+  );
+  planSendDescriptor(plan.attach, plan.slots, connection, pidfd, "pidfd", "");
+  add(
+    plan.attach,
+    { call: "close", args: [pidfd], what: "close the pidfd" },
+    { call: "close", args: [connection], what: "close the pidfd socket" },
+  );
+}
+
+/**
+ * A created container: it waits on its listening socket for start, without anyone who holds the other end. The
+ * connection takes the place of the socket that it has talked on so far.
+ */
+export function planHold(plan: PlanContext, listening: Slot) {
+  const hold = program("hold", { silent: true });
+  const connection = slot(plan.slots, "connection of start");
+  const what = "wait for start";
+  add(
+    hold,
+    { call: "accept4", args: [listening, 0, 0, 0], into: connection, retry: true, what },
+    { call: "dup3", args: [connection, socket, 0], what },
+    { call: "close", args: [connection], what },
+  );
+  return hold;
+}

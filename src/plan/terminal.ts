@@ -1,0 +1,150 @@
+import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDWR } from "../abi/fcntl.ts";
+import { RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "../abi/openat2.ts";
+import type { Process } from "../spec/types.ts";
+import { attachMount, cloneTree } from "./mount-steps.ts";
+import { openAt, openInRoot } from "./paths.ts";
+import { add, label, type Program, place, type Slot, type SlotTable, slot, struct } from "./step.ts";
+
+/** Linux asm-generic/ioctls.h */
+const TIOCSCTTY = 0x540e;
+const TIOCSWINSZ = 0x5414;
+const TIOCSPTLCK = 0x40045431;
+const TIOCGPTPEER = 0x5441;
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+
+export interface TerminalContext {
+  readonly process: Process;
+  readonly pointer: string;
+  readonly slots: SlotTable;
+  readonly rootfs: Slot;
+  /** A connected stream socket that the other end of the terminal is sent to. */
+  readonly console: Slot;
+  /** Make the terminal /dev/console too: for the container's first process. */
+  readonly isConsole: boolean;
+}
+
+/**
+ * A pseudo-terminal of the container's own devpts as descriptors 0, 1 and 2. The slave is asked of its master
+ * (TIOCGPTPEER) and never opened by name, so that nothing can be put in its place (CVE-2025-52565).
+ */
+export function planTerminal(program: Program, context: TerminalContext): void {
+  const { process, slots, rootfs } = context;
+  const pointer = `${context.pointer}/terminal`;
+  const master = slot(slots, "ptmx");
+  const terminal = slot(slots, "pty");
+  const uid = process.user?.uid ?? 0;
+  const opening = { flags: O_RDWR | O_NOCTTY, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+  const origin = { what: 'open "/dev/pts/ptmx"', pointer };
+  const hint = "process.terminal needs a devpts mount on /dev/pts";
+  openAt(program, master, rootfs, "dev/pts/ptmx", opening, origin, { hint });
+  add(
+    program,
+    { call: "ioctl", args: [master, TIOCSPTLCK, struct("int", 0)], what: "unlock the terminal", pointer },
+    {
+      call: "ioctl",
+      args: [master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC],
+      into: terminal,
+      what: "open the terminal of /dev/pts/ptmx",
+      pointer,
+    },
+  );
+  if (process.consoleSize !== undefined) planConsoleSize(program, context, master);
+  add(program, {
+    call: "fchown",
+    args: [terminal, uid, -1],
+    tolerate: ["EPERM", "EINVAL", "EROFS"],
+    what: "give the terminal to the user of the process",
+    pointer,
+  });
+  if (context.isConsole) planConsole(program, context, terminal);
+  planSendDescriptor(program, slots, context.console, master, "/dev/pts/ptmx", pointer);
+  add(program, { call: "ioctl", args: [terminal, TIOCSCTTY, 0], what: "make it the controlling terminal", pointer });
+  for (const fd of [0, 1, 2]) {
+    add(program, { call: "dup3", args: [terminal, fd, 0], what: `make the terminal descriptor ${fd}`, pointer });
+  }
+  add(
+    program,
+    { call: "close", args: [terminal], what: "close the terminal" },
+    { call: "close", args: [master], what: "close ptmx" },
+  );
+}
+
+function planConsoleSize(program: Program, { process, pointer }: TerminalContext, master: Slot): void {
+  const { height, width } = process.consoleSize!;
+  add(program, {
+    call: "ioctl",
+    args: [master, TIOCSWINSZ, struct("winsize", (height & 0xffff) + (width & 0xffff) * 0x10000)],
+    what: `set the size of the terminal to ${width}x${height}`,
+    pointer: `${pointer}/consoleSize`,
+  });
+}
+
+/** Binds the terminal on /dev/console, which is made where it is missing: as a plain file, never through a link. */
+function planConsole(program: Program, { slots, rootfs, pointer }: TerminalContext, terminal: Slot): void {
+  const directory = slot(slots, "/dev");
+  const target = slot(slots, "/dev/console");
+  const mount = slot(slots, "console mount");
+  const what = 'mount the terminal on "/dev/console"';
+  const where = `${pointer}/terminal`;
+  const create = O_RDWR | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
+  const exists = label();
+  openInRoot(program, directory, rootfs, "/dev", { what, pointer: where }, {}, O_DIRECTORY);
+  add(
+    program,
+    {
+      call: "openat",
+      args: [directory, "console", O_PATH | O_NOFOLLOW | O_CLOEXEC, 0],
+      into: target,
+      tolerate: ["ENOENT"],
+      onPositive: exists,
+      what,
+      pointer: where,
+    },
+    { call: "openat", args: [directory, "console", create, 0o600], into: target, what, pointer: where },
+  );
+  place(program, exists);
+  cloneTree(program, mount, { from: terminal, path: "", recursive: false }, { what, pointer: where });
+  attachMount(program, mount, target, { what, pointer: where });
+  add(
+    program,
+    { call: "close", args: [mount], what },
+    { call: "close", args: [target], what },
+    { call: "close", args: [directory], what },
+  );
+}
+
+/**
+ * One message with one descriptor (SCM_RIGHTS, unix(7)) and a name that is not empty: readers drop an empty message.
+ * The descriptor is copied so that its number is stored into the control message.
+ */
+export function planSendDescriptor(
+  program: Program,
+  slots: SlotTable,
+  console: Slot,
+  fd: Slot,
+  name: string,
+  pointer: string,
+): void {
+  const CMSG_LEN_4 = 20;
+  const CMSG_SPACE_4 = 24;
+  const copy = slot(slots, `copy of ${fd.name}`);
+  const control = struct("cmsg_rights", CMSG_LEN_4, SOL_SOCKET + SCM_RIGHTS * 0x100000000, copy);
+  const header = struct("msghdr", 0, 0, struct("iovec", name, name.length), 1, control, CMSG_SPACE_4, 0);
+  add(
+    program,
+    { call: "dup", args: [fd], into: copy, what: `copy ${fd.name}`, pointer },
+    { call: "sendmsg", args: [console, header, MSG_NOSIGNAL], what: `send ${fd.name} to the socket`, pointer },
+    { call: "close", args: [copy], what: `close the copy of ${fd.name}` },
+  );
+}
+
+const MSG_NOSIGNAL = 0x4000;
+
+/** A sockaddr_un for `path`, at most 107 bytes. */
+export function unixAddress(path: string): Uint8Array {
+  const address = new Uint8Array(110);
+  address[0] = 1;
+  new TextEncoder().encodeInto(path, address.subarray(2));
+  return address;
+}

@@ -1,0 +1,51 @@
+import { sys } from "../kernel/kernel.ts";
+
+/** Linux asm-generic/ioctls.h, termbits.h */
+const TCGETS = 0x5401;
+const TCSETS = 0x5402;
+const TIOCGWINSZ = 0x5413;
+const TIOCSWINSZ = 0x5414;
+const TERMIOS_SIZE = 60;
+
+/** Every byte passes as it is (cfmakeraw, termios(3)). Returns what it was, undefined when it is no terminal. */
+export function setRawMode(fd: number): Uint8Array | undefined {
+  const saved = new Uint8Array(TERMIOS_SIZE);
+  if (sys("ioctl", fd, TCGETS, saved) < 0) return undefined;
+  const raw = saved.slice();
+  const flags = new DataView(raw.buffer);
+  const change = (at: number, clear: number, set = 0) => {
+    flags.setUint32(at, ((flags.getUint32(at, true) & ~clear) | set) >>> 0, true);
+  };
+  const IGNBRK_BRKINT_PARMRK_ISTRIP_INLCR_IGNCR_ICRNL_IXON = 0o2753;
+  const OPOST = 1;
+  const CSIZE_PARENB = 0o460;
+  const CS8 = 0o60;
+  const ECHO_ECHONL_ICANON_ISIG_IEXTEN = 0o100113;
+  change(0, IGNBRK_BRKINT_PARMRK_ISTRIP_INLCR_IGNCR_ICRNL_IXON);
+  change(4, OPOST);
+  change(8, CSIZE_PARENB, CS8);
+  change(12, ECHO_ECHONL_ICANON_ISIG_IEXTEN);
+  sys("ioctl", fd, TCSETS, raw);
+  return saved;
+}
+
+export function restoreTerminal(fd: number, saved: Uint8Array): void {
+  sys("ioctl", fd, TCSETS, saved);
+}
+
+/** Gives a terminal the size of another; nothing happens when that is no terminal. */
+export function resizeTerminal(from: number, to: number): void {
+  const size = new Uint8Array(8);
+  if (sys("ioctl", from, TIOCGWINSZ, size) === 0) sys("ioctl", to, TIOCSWINSZ, size);
+}
+
+/** Receives one descriptor (SCM_RIGHTS, unix(7)); negative errno on failure. */
+export function receiveDescriptor(socket: number, addressOf: (array: Uint8Array | BigUint64Array) => number): number {
+  const MSG_CMSG_CLOEXEC = 0x40000000;
+  const name = new Uint8Array(64);
+  const control = new Uint8Array(24);
+  const vector = BigUint64Array.of(BigInt(addressOf(name)), BigInt(name.length));
+  const header = BigUint64Array.of(0n, 0n, BigInt(addressOf(vector)), 1n, BigInt(addressOf(control)), 24n, 0n);
+  const received = sys("recvmsg", socket, header, MSG_CMSG_CLOEXEC);
+  return received < 0 ? received : new DataView(control.buffer).getInt32(16, true);
+}
