@@ -58,16 +58,6 @@ export function isLocked(directory: number): boolean {
   return locked;
 }
 
-/** Runs `action` with the container locked. */
-export function withLock<T>(directory: number, id: string, action: () => T): T {
-  lockContainer(directory, id);
-  try {
-    return action();
-  } finally {
-    unlockContainer(directory);
-  }
-}
-
 function flock(directory: number, operation: number): number {
   for (;;) {
     const result = sys("flock", directory, operation);

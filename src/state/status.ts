@@ -20,11 +20,6 @@ export function statusOf(state: ContainerState, directory: number, locked = fals
   return waits ? "created" : "running";
 }
 
-/** True for a `stopped` container that never was created in full: only delete may have to do with it. */
-export function isUnfinished(state: ContainerState): boolean {
-  return state.phase === "creating";
-}
-
 /** v1: freezer.state (kernel: admin-guide/cgroup-v1/freezer-subsystem); v2: cgroup.events of the freezer. */
 function isFrozen(paths: ContainerState["cgroup_paths"]): boolean {
   const freezer = new Map(Object.entries(paths));

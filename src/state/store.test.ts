@@ -16,7 +16,7 @@ import { isLocked, lockContainer, unlockContainer } from "./lock.ts";
 import { processStartTime } from "./process.ts";
 import { salvageState } from "./salvage.ts";
 import type { ContainerState } from "./state.ts";
-import { isUnfinished, statusOf } from "./status.ts";
+import { statusOf } from "./status.ts";
 import {
   checkId,
   createContainerDirectory,
@@ -123,7 +123,7 @@ test("a create that was killed is stopped and unfinished", () => {
   const observer = kept(openContainerDirectory(root, "box"));
   const state = readState(observer, root, "box");
   expect(statusOf(state, observer)).toBe("stopped");
-  expect(isUnfinished(state)).toBe(true);
+  expect(state.phase).toBe("creating");
 });
 
 test("the status follows from the process and its socket", () => {
