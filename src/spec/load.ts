@@ -113,7 +113,8 @@ function notJson(text: string, file: string, error: unknown): InvalidDocument {
 function parseDoubtful<T>(text: string, file: string, value: unknown, kind: DocumentKind<T>) {
   const document = text.includes("null") ? withoutNulls(value) : value;
   const { faults, unknown } = inspect(document, kind.reportTo);
-  const sense = kind.check(document as T, faults.length > 0);
+  const isObject = typeof document === "object" && document !== null;
+  const sense: Report = isObject ? kind.check(document as T, faults.length > 0) : { faults: [], warnings: [] };
   if (text.includes(ESCAPED_NUL)) sense.faults.push(...nulFaults(document));
   const all = [...faults, ...sense.faults.filter((fault) => !faults.some((other) => overlap(fault, other)))];
   if (all.length > 0) throw invalidDocument(file, text, all.slice(0, MAX_FAULTS));
