@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { Ajv } from "ajv";
 
 const top = join(import.meta.dir, "../..");
 
@@ -23,4 +24,16 @@ test("64-bit bounds in the schemas are exact for readers without doubles", () =>
   const schema = readFileSync(join(top, "schemas/config.schema.json"), "utf8");
   expect(schema).toContain('"exclusiveMaximum": 18446744073709551616');
   expect(schema).toContain('"minimum": -9223372036854775808');
+});
+
+test("the schemas are JSON Schema that others can use, and accept what engines write", () => {
+  const read = (path: string) => JSON.parse(readFileSync(path, "utf8"));
+  const ajv = new Ajv({ strict: true });
+  const schemas = readdirSync(join(top, "schemas")).map((name) => join(top, "schemas", name));
+  const validators = new Map(schemas.map((path) => [path, ajv.compile(read(path))]));
+  const config = validators.get(join(top, "schemas/config.schema.json"))!;
+  for (const name of readdirSync(join(import.meta.dir, "testdata"))) {
+    expect(config(read(join(import.meta.dir, "testdata", name)))).toBe(true);
+  }
+  expect(config({ ociVersion: "1.0.0", root: { path: 3 } })).toBe(false);
 });
