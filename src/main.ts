@@ -6,6 +6,7 @@ import { logEntry, reportError, warningTarget } from "./cli/report.ts";
 import type { Answer } from "./cli/yargs.ts";
 import { createCommand } from "./commands/create.ts";
 import { deleteCommand } from "./commands/delete.ts";
+import { execCommand } from "./commands/exec.ts";
 import { killCommand } from "./commands/kill.ts";
 import { listCommand } from "./commands/list.ts";
 import { runCommand } from "./commands/run.ts";
@@ -21,6 +22,7 @@ const commands: { readonly [N in CommandName]?: Entry<N> } = {
   create: createCommand,
   start: startCommand,
   run: runCommand,
+  exec: execCommand,
   state: stateCommand,
   kill: killCommand,
   delete: deleteCommand,

@@ -68,7 +68,7 @@ function newContainer(id: string, changes: Partial<ContainerState> = {}, write =
     rootless: false,
     mounted: [],
     creator: 0,
-    start: { env: [], preserve_fds: 0, agent_socket: 3 },
+    start: { env: [], preserve_fds: 0, agent_socket: 3, no_new_keyring: false },
     ...changes,
   });
   saveConfig(directory, "{}");

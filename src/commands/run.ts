@@ -1,13 +1,12 @@
 import { shellStatus } from "../abi/wait.ts";
 import type { Command, Globals } from "../cli/options.ts";
-import { type CreatedContainer, createContainer, type CreateRequest, publishContainer } from "../container/create.ts";
+import { type CreatedContainer, type CreateRequest, createContainer, publishContainer } from "../container/create.ts";
 import { deleteContainer } from "../container/delete.ts";
 import { createRequest, writePidFile } from "../container/request.ts";
 import { startProcess } from "../container/start.ts";
-import { addressOf, sys } from "../kernel/kernel.ts";
+import { sys } from "../kernel/kernel.ts";
+import { openPassThrough } from "../terminal/console.ts";
 import { catchSignals, waitInForeground } from "../terminal/foreground.ts";
-import { receiveDescriptor } from "../terminal/pty.ts";
-import { socketPair } from "../agent/session.ts";
 import { checkTerminal } from "./create.ts";
 
 export interface RunOptions {
@@ -36,16 +35,13 @@ export function runContainer(
   }
   const signals = catchSignals();
   if (!options.noSubreaper) becomeSubreaper();
-  const [mine, theirs] = passThrough ? socketPair() : [-1, -1];
-  if (passThrough) sys("fcntl", theirs, 2, 0);
-  const container = start({ ...request, console: passThrough ? theirs : request.console }, options);
-  if (passThrough) sys("close", theirs);
-  const master = passThrough ? receiveDescriptor(mine, addressOf) : undefined;
+  const terminalPair = passThrough ? openPassThrough() : undefined;
+  const container = start({ ...request, console: terminalPair?.theirs ?? request.console }, options);
+  // The lock is for what this command does to the container, not for how long the container runs.
+  sys("close", container.directory);
+  const master = terminalPair?.receive();
   const status = waitInForeground({ pid: container.state.init_process_pid, signals, master });
-  if (!options.keep) {
-    sys("close", container.directory);
-    deleteContainer(request.root, request.id, true, request.warn);
-  }
+  if (!options.keep) deleteContainer(request.root, request.id, true, request.warn);
   return shellStatus(status);
 }
 

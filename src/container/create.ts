@@ -23,7 +23,7 @@ import {
 import type { PlanContext } from "../plan/context.ts";
 import { checkDevices } from "../plan/devices.ts";
 import { homeOf } from "../plan/passwd.ts";
-import { type Slot, slot } from "../plan/step.ts";
+import { type Program, type Slot, type SlotTable, slot } from "../plan/step.ts";
 import { unixAddress } from "../plan/terminal.ts";
 import { pendingProperties } from "../spec/pending.ts";
 import type { Config, HookKind } from "../spec/types.ts";
@@ -201,7 +201,7 @@ function newState(request: CreateRequest, plan: PlanContext, cgroups: Record<str
     rootless: request.facts.euid !== 0,
     mounted: [],
     creator: sys("getpid"),
-    start: { env: [], preserve_fds: 0, agent_socket: 0 },
+    start: { env: [], preserve_fds: 0, agent_socket: 0, no_new_keyring: request.noNewKeyring },
   };
 }
 
@@ -276,11 +276,16 @@ function startState(request: CreateRequest, plan: PlanContext, agent: Agent): St
   if (process !== undefined && (environmentValue(env, "HOME") ?? "") === "") {
     env.push(`HOME=${readHome(plan, agent, process.user?.uid ?? 0)}`);
   }
-  return { env, preserve_fds: request.preserveFds, agent_socket: agent.theirs };
+  const { preserveFds, noNewKeyring } = request;
+  return { env, preserve_fds: preserveFds, agent_socket: agent.theirs, no_new_keyring: noNewKeyring };
 }
 
 /** As much of /etc/passwd as anybody has; read where the container sees it. */
-export function readHome(plan: Pick<PlanContext, "identity" | "slots">, agent: Agent, uid: number): string {
+export function readHome(
+  plan: { readonly identity: Program; readonly slots: SlotTable },
+  agent: Agent,
+  uid: number,
+): string {
   const passwd = plan.identity.steps.find(({ into }) => into?.name === "/etc/passwd")?.into;
   if (passwd?.value === undefined || passwd.value < 0) return "/";
   const MAX_SIZE = 1 << 20;

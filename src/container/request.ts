@@ -1,11 +1,12 @@
-import { AT_FDCWD, O_CLOEXEC } from "../abi/fcntl.ts";
 import { errnoName, errnoText } from "../abi/errno.ts";
+import { AT_FDCWD, O_CLOEXEC } from "../abi/fcntl.ts";
 import { chooseCgroupManager } from "../cgroup/choose.ts";
 import type { Globals } from "../cli/options.ts";
 import { TsrunError } from "../errors.ts";
 import { readFacts } from "../host/read-facts.ts";
 import { readText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
+import { cleanPath } from "../plan/paths.ts";
 import { parseConfig } from "../spec/load.ts";
 import type { Config } from "../spec/types.ts";
 import { stateRoot } from "../state/root.ts";
@@ -55,8 +56,9 @@ export function createRequest(
   };
 }
 
+/** From the working directory, without "." and ".." components: it ends up in state.json and in hooks' hands. */
 export function absolutePath(path: string): string {
-  return path.startsWith("/") ? path : `${process.cwd()}/${path}`;
+  return cleanPath(path.startsWith("/") ? path : `${process.cwd()}/${path}`);
 }
 
 /** config.json of the bundle, or the file of --config, checked. */
@@ -85,7 +87,7 @@ function unreadable(path: string, bundle: string, file: string | undefined, errn
 }
 
 /** What is promised to the container must be there: a missing descriptor would be somebody else's in a moment. */
-function checkPreserved(count: number): void {
+export function checkPreserved(count: number): void {
   const F_GETFD = 1;
   for (let fd = 3; fd < 3 + count; fd++) {
     if (sys("fcntl", fd, F_GETFD) >= 0) continue;
@@ -124,4 +126,3 @@ export function writePidFile(path: string, pid: number): void {
     throw new TsrunError(message, { code: errnoName(-result) });
   }
 }
-

@@ -21,7 +21,7 @@ export function startContainer(root: string, id: string, warn: (message: string)
   const directory = openContainerDirectory(root, id);
   lockContainer(directory, id);
   const state = readState(directory, root, id);
-  checkStartable(statusOf(state, directory));
+  checkStartable(statusOf(state, directory, true));
   const config = JSON.parse(readSavedConfig(directory)) as Config;
   if (config.process === undefined) {
     throw new TsrunError("cannot start a container without a process (process)", {

@@ -18,7 +18,7 @@ const state: ContainerState = {
   rootless: false,
   mounted: [],
   creator: 0,
-  start: { env: [], preserve_fds: 0, agent_socket: 3 },
+  start: { env: [], preserve_fds: 0, agent_socket: 3, no_new_keyring: false },
 };
 
 test("hooks see the specification's properties and no others", () => {

@@ -10,7 +10,7 @@ import { planIdMaps, planNamespaces } from "./namespaces.ts";
 import { planOpenPasswd } from "./passwd.ts";
 import { type ProcessContext, planIdentity, planProcessAttributes, planSessionKeyring } from "./process.ts";
 import { opensOnHost, planPivot, planRootfs } from "./rootfs.ts";
-import { add, bytes, program, type Slot, slot, slotTable, socket } from "./step.ts";
+import { add, bytes, type Program, program, type Slot, type SlotTable, slot, slotTable, socket } from "./step.ts";
 import { planSysctl } from "./sysctl.ts";
 import { planSendDescriptor, planTerminal, unixAddress } from "./terminal.ts";
 
@@ -101,6 +101,7 @@ function processContext(plan: PlanContext, request: ContainerRequest): ProcessCo
     identity,
     pid: plan.initPid,
     rootfs,
+    makesWorkingDirectory: true,
     stdio: config.process.terminal === true ? [] : request.stdio,
     warnings,
   };
@@ -136,7 +137,11 @@ export function planConnect(plan: PlanContext, path: string, what: string): Slot
 }
 
 /** --pidfd-socket: tsrun sends a pidfd of the process (go-runc receives it). */
-export function planSendPidfd(plan: PlanContext, pid: Slot, path: string): void {
+export function planSendPidfd(
+  plan: { readonly slots: SlotTable; readonly attach: Program },
+  pid: Slot,
+  path: string,
+): void {
   const connection = slot(plan.slots, "pidfd socket");
   const pidfd = slot(plan.slots, "pidfd");
   const address = unixAddress(path);

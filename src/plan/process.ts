@@ -43,6 +43,8 @@ export interface ProcessContext {
   readonly pid: Slot;
   /** An O_PATH descriptor of the root of the container's file system. */
   readonly rootfs: Slot;
+  /** Make a working directory that does not exist: for the container's first process. */
+  readonly makesWorkingDirectory: boolean;
   /** Which of 0, 1 and 2 should belong to the user of the process. */
   readonly stdio: readonly number[];
   readonly warnings: string[];
@@ -211,9 +213,14 @@ function planWorkingDirectory(context: ProcessContext): Slot {
   const { process, identity, slots, rootfs } = context;
   const entered = slot(slots, "cwd entered");
   const origin = { what: `chdir to cwd (${JSON.stringify(process.cwd)})`, pointer: `${context.pointer}/cwd` };
-  const fd = openDestination(identity, slots, { root: rootfs, path: process.cwd, kind: "directory" }, origin, {
-    says: workingDirectorySays(process.cwd),
-  });
+  const says = workingDirectorySays(process.cwd);
+  let fd: Slot;
+  if (context.makesWorkingDirectory) {
+    fd = openDestination(identity, slots, { root: rootfs, path: process.cwd, kind: "directory" }, origin, { says });
+  } else {
+    fd = slot(slots, "working directory");
+    openInRoot(identity, fd, rootfs, process.cwd, origin, { says }, O_DIRECTORY);
+  }
   add(identity, { call: "fchdir", args: [fd], into: entered, tolerate: ["EACCES", "EPERM"], ...origin });
   return entered;
 }

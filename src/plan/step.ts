@@ -38,6 +38,8 @@ export interface Slot {
   readonly index: number;
   /** Known as soon as the program that computes it has replied; from then on the encoder uses it as an immediate. */
   value?: number;
+  /** The struct that holds the slot as one of its words: the step that computes it writes there, and nowhere else. */
+  home?: Data;
 }
 
 /** A place in a program to jump to. */
@@ -59,7 +61,7 @@ export type Data =
   | { readonly kind: "address"; readonly slot: Slot; readonly rest?: readonly Slot[] }
   /** The descriptor of the agent's socket to tsrun. */
   | { readonly kind: "socket" }
-  /** A struct as 64-bit words. A slot among them has its home here: the step that computes it writes into the struct. */
+  /** A struct as 64-bit words, made by `struct`. */
   | { readonly kind: "words"; readonly type: StructType; readonly words: readonly Word[] };
 
 export type Word = number | bigint | string | Data | Slot;
@@ -126,9 +128,14 @@ export function place(program: Program, label: Label): void {
   label.at = program.steps.length;
 }
 
-/** `words` as the C struct `type`. */
+/**
+ * `words` as the C struct `type`. A slot among them that is not known when the struct is laid out has its home there;
+ * only steps of the same batch can use it.
+ */
 export function struct(type: StructType, ...words: Word[]): Data {
-  return { kind: "words", type, words };
+  const made: Data = { kind: "words", type, words };
+  for (const word of words) if (typeof word === "object" && word.kind === "slot") word.home ??= made;
+  return made;
 }
 
 export function bytes(bytes: Uint8Array): Data {

@@ -17,7 +17,7 @@ const state: ContainerState = {
   rootless: false,
   mounted: [],
   creator: 0,
-  start: { env: ["PATH=/bin"], preserve_fds: 0, agent_socket: 3 },
+  start: { env: ["PATH=/bin"], preserve_fds: 0, agent_socket: 3, no_new_keyring: false },
 };
 
 test("what was written is what is read", () => {

@@ -38,4 +38,6 @@ export interface StartState {
   readonly preserve_fds: number;
   /** The number of the agent's socket, in the agent. */
   readonly agent_socket: number;
+  /** The caller's session keyring was kept; exec keeps it too. */
+  readonly no_new_keyring: boolean;
 }

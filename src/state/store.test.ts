@@ -71,7 +71,7 @@ function someState(changes: Partial<ContainerState> = {}): ContainerState {
     rootless: false,
     mounted: [],
     creator: process.pid,
-    start: { env: [], preserve_fds: 0, agent_socket: 3 },
+    start: { env: [], preserve_fds: 0, agent_socket: 3, no_new_keyring: false },
     ...changes,
   };
 }

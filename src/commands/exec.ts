@@ -1,0 +1,70 @@
+import { shellStatus } from "../abi/wait.ts";
+import type { Command, OptionValues } from "../cli/options.ts";
+import { type ContainerExec, execInContainer } from "../container/exec.ts";
+import { execProcess } from "../container/exec-process.ts";
+import { listenFds } from "../container/listen-fds.ts";
+import { checkPreserved, stdioToOwn, writePidFile } from "../container/request.ts";
+import { TsrunError } from "../errors.ts";
+import { readFacts } from "../host/read-facts.ts";
+import { sys } from "../kernel/kernel.ts";
+import type { Config } from "../spec/types.ts";
+import { stateRoot } from "../state/root.ts";
+import { type Status, statusOf } from "../state/status.ts";
+import { openContainerDirectory, readSavedConfig, readState } from "../state/store.ts";
+import { connectConsole, openPassThrough } from "../terminal/console.ts";
+import { catchSignals, waitInForeground } from "../terminal/foreground.ts";
+import { checkTerminal } from "./create.ts";
+
+export const execCommand: Command<"exec"> = ({ args, options, globals, warn }) => {
+  const root = stateRoot(globals.root);
+  const [id = "", ...command] = args;
+  const directory = openContainerDirectory(root, id);
+  const state = readState(directory, root, id);
+  checkStatus(statusOf(state, directory));
+  const config = JSON.parse(readSavedConfig(directory)) as Config;
+  const { process, pointer } = execProcess(config, command, options, warn);
+  const passed = listenFds(config);
+  const preserveFds = options.preserveFds + passed.count;
+  checkPreserved(preserveFds);
+  const request = {
+    state,
+    config,
+    process,
+    pointer,
+    facts: readFacts(),
+    directory,
+    pidfdSocket: options.pidfdSocket,
+    preserveFds,
+    extraEnv: passed.env,
+    stdio: stdioToOwn(),
+    onProcess: (pid: number) => options.pidFile !== undefined && writePidFile(options.pidFile, pid),
+    warn,
+  };
+  return options.detach || options.consoleSocket !== undefined
+    ? execDetached(request, options)
+    : execInForeground(request);
+};
+
+function checkStatus(status: Status): void {
+  if (status === "created" || status === "running") return;
+  const hint = status === "paused" ? "resume it first" : undefined;
+  throw new TsrunError(`cannot exec in a ${status} container`, { code: "EINVAL", hint });
+}
+
+type Request = Omit<ContainerExec, "console">;
+
+function execDetached(request: Request, options: OptionValues<"exec">): number {
+  checkTerminal(request.process.terminal === true, options.consoleSocket);
+  const console = options.consoleSocket === undefined ? undefined : connectConsole(options.consoleSocket);
+  const signals = options.detach ? undefined : catchSignals();
+  const pid = execInContainer({ ...request, console });
+  if (console !== undefined) sys("close", console);
+  return signals === undefined ? 0 : shellStatus(waitInForeground({ pid, signals, master: undefined }));
+}
+
+function execInForeground(request: Request): number {
+  const signals = catchSignals();
+  const passThrough = request.process.terminal === true ? openPassThrough() : undefined;
+  const pid = execInContainer({ ...request, console: passThrough?.theirs });
+  return shellStatus(waitInForeground({ pid, signals, master: passThrough?.receive() }));
+}

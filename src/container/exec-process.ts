@@ -1,0 +1,94 @@
+import { errnoName, errnoText } from "../abi/errno.ts";
+import { TsrunError } from "../errors.ts";
+import { readText } from "../kernel/files.ts";
+import { parseProcess } from "../spec/load.ts";
+import type { Config, Process, User } from "../spec/types.ts";
+
+/** The options of exec that describe the process. */
+export interface ProcessOptions {
+  readonly process?: string | undefined;
+  readonly cwd?: string | undefined;
+  readonly env: readonly string[];
+  readonly tty: boolean;
+  readonly user?: string | undefined;
+  readonly additionalGids: readonly number[];
+  readonly processLabel?: string | undefined;
+  readonly apparmor?: string | undefined;
+  readonly noNewPrivs?: boolean | undefined;
+  readonly cap: readonly string[];
+}
+
+/** The process of --process, or the container's own with another command and what the options change. */
+export function execProcess(
+  config: Config,
+  command: readonly string[],
+  options: ProcessOptions,
+  warn: (message: string) => void,
+): { process: Process; pointer: string } {
+  checkLabels(options);
+  if (options.process !== undefined) return { process: readProcess(options.process, warn), pointer: "" };
+  if (command.length === 0) throw new TsrunError("process args cannot be empty", { code: "EUSAGE" });
+  return { process: changedProcess(config, command, options), pointer: "/process" };
+}
+
+function readProcess(path: string, warn: (message: string) => void): Process {
+  const text = readText(path);
+  if (typeof text === "number") {
+    throw new TsrunError(`cannot read "${path}": ${errnoText(-text)} (--process)`, { code: errnoName(-text) });
+  }
+  const { process, warnings } = parseProcess(text, path);
+  for (const warning of warnings) warn(warning);
+  const pending = (["apparmorProfile", "selinuxLabel"] as const).filter((name) => (process[name] ?? "") !== "");
+  if (pending.length > 0) warn(`not applied by this version of tsrun: ${pending.join(", ")}`);
+  return process;
+}
+
+function checkLabels({ apparmor, processLabel }: ProcessOptions): void {
+  const given = apparmor !== undefined ? "--apparmor" : processLabel !== undefined ? "--process-label" : undefined;
+  if (given === undefined) return;
+  throw new TsrunError(`cannot label the process: this version of tsrun does not set labels (${given})`, {
+    code: "ENOTSUP",
+  });
+}
+
+function changedProcess(config: Config, command: readonly string[], options: ProcessOptions): Process {
+  const own = config.process ?? { args: [], cwd: "/" };
+  return {
+    ...own,
+    args: [...command],
+    cwd: options.cwd ?? own.cwd,
+    env: [...(own.env ?? []), ...options.env],
+    terminal: options.tty,
+    user: changedUser(own.user, options),
+    capabilities: withCapabilities(own.capabilities, options.cap),
+    noNewPrivileges: options.noNewPrivs ?? own.noNewPrivileges,
+  };
+}
+
+/** `1000` or `1000:100`, decimal digits only: anything else must never become user 0. */
+function changedUser(own: User | undefined, { user, additionalGids }: ProcessOptions): User {
+  const groups = { additionalGids: [...(own?.additionalGids ?? []), ...additionalGids] };
+  if (user === undefined) return { ...own, ...groups };
+  const match = /^([0-9]{1,10})(?::([0-9]{1,10}))?$/.exec(user);
+  const uid = Number(match?.[1]);
+  const gid = match?.[2] === undefined ? own?.gid : Number(match[2]);
+  const MAX_ID = 0xfffffffe;
+  if (match === null || uid > MAX_ID || (gid ?? 0) > MAX_ID) {
+    throw new TsrunError(`cannot use ${JSON.stringify(user)} as a user: should be UID or UID:GID in digits (--user)`, {
+      code: "EUSAGE",
+    });
+  }
+  return { ...own, ...groups, uid, ...(gid === undefined ? {} : { gid }) };
+}
+
+/** Never inheritable: a file with inheritable capabilities would hand them on (CVE-2022-29162). */
+function withCapabilities(own: Process["capabilities"], added: readonly string[]): Process["capabilities"] {
+  if (added.length === 0) return own;
+  const plus = (set: readonly string[] | undefined) => [...(set ?? []), ...added];
+  return {
+    ...own,
+    bounding: plus(own?.bounding),
+    effective: plus(own?.effective),
+    permitted: plus(own?.permitted),
+  };
+}

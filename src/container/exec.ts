@@ -1,0 +1,99 @@
+import { AT_FDCWD, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
+import { type Agent, finish, finishExec, runInAgent, send, spawnAgent } from "../agent/session.ts";
+import { planCgroupJoin } from "../cgroup/cgroupfs.ts";
+import { containerCgroups } from "../cgroup/paths.ts";
+import { TsrunError } from "../errors.ts";
+import type { HostFacts } from "../host/facts.ts";
+import { sys } from "../kernel/kernel.ts";
+import { runProgram } from "../kernel/run-program.ts";
+import { environmentValue, mergeEnvironment, planExecve } from "../plan/command.ts";
+import { planSendPidfd } from "../plan/container.ts";
+import { type ExecPlan, type ExecRequest, newExecPlan, planAffinity, planExecProcess, planJoin } from "../plan/exec.ts";
+import { program } from "../plan/step.ts";
+import type { Config, Process } from "../spec/types.ts";
+import type { ContainerState } from "../state/state.ts";
+import { readHome } from "./create.ts";
+import { openInit } from "./init-process.ts";
+import { killAndReap, reap } from "./processes.ts";
+
+export interface ContainerExec {
+  readonly state: ContainerState;
+  readonly config: Config;
+  readonly process: Process;
+  readonly pointer: string;
+  readonly facts: HostFacts;
+  /** Of the state directory. */
+  readonly directory: number;
+  readonly console: number | undefined;
+  readonly pidfdSocket: string | undefined;
+  readonly preserveFds: number;
+  readonly extraEnv: readonly string[];
+  readonly stdio: readonly number[];
+  /** Told of the process id when the process is complete but for its program. */
+  readonly onProcess: (pid: number) => void;
+  readonly warn: (message: string) => void;
+}
+
+/** Adds a process to a container. Returns its process id; the program runs when this returns. */
+export function execInContainer(request: ContainerExec): number {
+  const { state, config, facts } = request;
+  const pidfd = openInit(state);
+  if (pidfd === undefined) throw new TsrunError("cannot exec in a stopped container", { code: "ESRCH" });
+  const root = sys("openat", AT_FDCWD, `/proc/${state.init_process_pid}/root`, O_PATH | O_DIRECTORY, 0);
+  if (root < 0) throw new TsrunError("cannot exec in a stopped container", { code: "ESRCH" });
+  sys("fcntl", pidfd, 2, 0);
+  const newKeyring = !state.start.no_new_keyring;
+  const planned: ExecRequest = { ...request, id: state.id, config, facts, pidfd, root, newKeyring };
+  const plan = newExecPlan();
+  planAffinity(plan, planned, "initial");
+  const cgroup = planCgroupJoin(plan.join, plan.slots, containerCgroups(state.cgroup_paths));
+  planAffinity(plan, planned, "final");
+  planJoin(plan, planned, cgroup);
+  const agent = spawnAgent(request.directory);
+  try {
+    const pid = beginProcess(plan, planned, agent);
+    return completeProcess(request, plan, agent, pid);
+  } finally {
+    sys("close", agent.socket);
+    sys("close", pidfd);
+    sys("close", root);
+  }
+}
+
+/** The process joins the container while the rest is planned. */
+function beginProcess(plan: ExecPlan, request: ExecRequest, agent: Agent): number {
+  const sent = send(agent, [plan.join], plan.slots);
+  planExecProcess(plan, request);
+  try {
+    finish(sent);
+  } finally {
+    reap(agent.pid);
+  }
+  return plan.pid.value!;
+}
+
+function completeProcess(request: ContainerExec, plan: ExecPlan, agent: Agent, pid: number): number {
+  try {
+    if (request.pidfdSocket !== undefined) planSendPidfd(plan, plan.pid, request.pidfdSocket);
+    runProgram(plan.attach, sys);
+    runInAgent(agent, [plan.identity], plan.slots);
+    // Of the container's own process they were said at create.
+    if (request.pointer === "") for (const warning of plan.warnings) request.warn(warning);
+    const last = program("exec", { silent: true });
+    planExecve(last, request.process, environment(request, plan, agent), request.preserveFds, request.pointer);
+    request.onProcess(pid);
+    finishExec(send(agent, [last], plan.slots));
+    return pid;
+  } catch (error) {
+    killAndReap(pid);
+    throw error;
+  }
+}
+
+function environment(request: ContainerExec, plan: ExecPlan, agent: Agent): string[] {
+  const env = mergeEnvironment([...(request.process.env ?? []), ...request.extraEnv]);
+  if ((environmentValue(env, "HOME") ?? "") === "") {
+    env.push(`HOME=${readHome(plan, agent, request.process.user?.uid ?? 0)}`);
+  }
+  return env;
+}

@@ -1,0 +1,163 @@
+import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
+import { PR_SET_DUMPABLE, PR_SET_NAME } from "../abi/prctl.ts";
+import { CLONE_ARGS_SIZE_VER2, CLONE_INTO_CGROUP, CLONE_PARENT } from "../abi/sched.ts";
+import type { HostFacts } from "../host/facts.ts";
+import type { Config, Process } from "../spec/types.ts";
+import { planLookup } from "./command.ts";
+import { cpuSet } from "./cpu-list.ts";
+import { namespaceFlag, planBecomeRoot } from "./namespaces.ts";
+import { planOpenPasswd } from "./passwd.ts";
+import { type ProcessContext, planIdentity, planProcessAttributes, planSessionKeyring } from "./process.ts";
+import {
+  add,
+  bytes,
+  label,
+  type Program,
+  place,
+  program,
+  reply,
+  type Slot,
+  type SlotTable,
+  slot,
+  slotTable,
+  struct,
+} from "./step.ts";
+import { planTerminal } from "./terminal.ts";
+
+/** The programs that add a process to a container; see PlanContext for those of the container itself. */
+export interface ExecPlan {
+  readonly slots: SlotTable;
+  /** Agent: joins cgroups and namespaces; its child is the new process. */
+  readonly join: Program;
+  /** tsrun, when the process exists. */
+  readonly attach: Program;
+  /** The process. */
+  readonly identity: Program;
+  readonly pid: Slot;
+  readonly warnings: string[];
+}
+
+export interface ExecRequest {
+  readonly id: string;
+  readonly config: Config;
+  readonly process: Process;
+  /** `/process` of config.json, or empty for a process.json. */
+  readonly pointer: string;
+  readonly facts: HostFacts;
+  /** Inherited by the agent: a pidfd of the container's first process, and its root directory. */
+  readonly pidfd: number;
+  readonly root: number;
+  readonly console: number | undefined;
+  readonly newKeyring: boolean;
+  readonly stdio: readonly number[];
+}
+
+export function newExecPlan(): ExecPlan {
+  const slots = slotTable();
+  return {
+    slots,
+    join: program("join", { silent: true }),
+    attach: program("attach"),
+    identity: program("identity"),
+    pid: slot(slots, "process"),
+    warnings: [],
+  };
+}
+
+/** Processors for the way into the container: isolated ones must not be disturbed by it (config.md execCPUAffinity). */
+export function planAffinity(plan: ExecPlan, request: ExecRequest, when: "initial" | "final"): void {
+  const list = request.process.execCPUAffinity?.[when] ?? request.config.process?.execCPUAffinity?.[when];
+  if (list === undefined || list === "") return;
+  const set = cpuSet(list);
+  add(plan.join, {
+    call: "sched_setaffinity",
+    args: [0, set.length, bytes(set)],
+    what: `run on the processors ${JSON.stringify(list)}`,
+    pointer: `/process/execCPUAffinity/${when}`,
+  });
+}
+
+/**
+ * All namespaces at once, as the container's first process has them (setns(2) with a pidfd). Nobody inside may look
+ * into this process while it still has something of the host (CVE-2016-9962): it is not dumpable from the start.
+ */
+export function planJoin(plan: ExecPlan, request: ExecRequest, cgroup: Slot | undefined): void {
+  const { join } = plan;
+  const namespaces = request.config.linux?.namespaces ?? [];
+  const flags = namespaces.reduce((sum, { type }) => sum + namespaceFlag(type), 0);
+  const child = label();
+  add(join, { call: "prctl", args: [PR_SET_DUMPABLE, 0, 0, 0, 0], what: "hide the process from ptrace" });
+  if (flags !== 0) add(join, { call: "setns", args: [request.pidfd, flags], what: "join the container's namespaces" });
+  const args = struct(
+    "clone_args",
+    CLONE_PARENT + (cgroup === undefined ? 0 : CLONE_INTO_CGROUP),
+    ...[0, 0, 0, 0, 0, 0, 0, 0, 0],
+    cgroup ?? 0,
+  );
+  add(join, {
+    call: "clone3",
+    args: [args, CLONE_ARGS_SIZE_VER2],
+    into: plan.pid,
+    onZero: child,
+    what: "create a process in the container",
+    hint: "a container at its process limit (pids.max) cannot take another one",
+  });
+  add(join, reply(plan.slots), { call: "exit_group", args: [0], what: "end the first agent" });
+  place(join, child);
+  if (cgroup !== undefined) add(join, { call: "close", args: [cgroup], what: "close the cgroup" });
+  add(join, { call: "close", args: [request.pidfd], what: "close the pidfd" });
+}
+
+/** What the process becomes: the same as the container's first one, in the same order. */
+export function planExecProcess(plan: ExecPlan, request: ExecRequest): void {
+  const { identity, slots } = plan;
+  const namespaces = request.config.linux?.namespaces ?? [];
+  const has = (wanted: string) => namespaces.some(({ type }) => type === wanted);
+  const rootfs = slot(slots, "rootfs");
+  add(identity, { call: "prctl", args: [PR_SET_NAME, "tsrun:[2:INIT]"], what: "name the process" });
+  if (has("user")) planBecomeRoot(identity);
+  add(identity, { call: "setsid", args: [], tolerate: ["EPERM"], what: "start a session" });
+  if (request.newKeyring) planSessionKeyring(identity, slots, request.id);
+  planRoot(plan, request, has("mount"), rootfs);
+  const context: ProcessContext = {
+    process: request.process,
+    pointer: request.pointer,
+    personality: request.config.linux?.personality,
+    inUserNamespace: has("user"),
+    facts: request.facts,
+    slots,
+    attach: plan.attach,
+    identity,
+    pid: plan.pid,
+    rootfs,
+    makesWorkingDirectory: false,
+    stdio: request.process.terminal === true ? [] : request.stdio,
+    warnings: plan.warnings,
+  };
+  planProcessAttributes(context);
+  if (request.console !== undefined) {
+    const console: Slot = { ...slot(slots, "console socket"), value: request.console };
+    planTerminal(identity, { ...context, console, isConsole: false });
+  }
+  planOpenPasswd(identity, slots, rootfs);
+  planIdentity(context);
+  planLookup(identity, request.process, request.pointer);
+}
+
+/** The mount namespace has brought its root along; without one the container's root was entered by chroot. */
+function planRoot({ identity }: ExecPlan, request: ExecRequest, hasMountNamespace: boolean, rootfs: Slot): void {
+  const what = "enter the container's root";
+  if (!hasMountNamespace) {
+    add(
+      identity,
+      { call: "fchdir", args: [request.root], what },
+      { call: "chroot", args: ["."], what },
+      { call: "chdir", args: ["/"], what },
+    );
+  }
+  add(
+    identity,
+    { call: "close", args: [request.root], what: "close the root directory" },
+    { call: "openat", args: [AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0], into: rootfs, what },
+  );
+}

@@ -1,0 +1,46 @@
+import { errnoName, errnoText } from "../abi/errno.ts";
+import { TsrunError } from "../errors.ts";
+import { addressOf, sys } from "../kernel/kernel.ts";
+import { unixAddress } from "../plan/terminal.ts";
+import { receiveDescriptor } from "./pty.ts";
+
+/** Connects to an engine's console socket. Returns a descriptor that the agent inherits. */
+export function connectConsole(path: string): number {
+  const AF_UNIX = 1;
+  const SOCK_STREAM = 1;
+  const address = unixAddress(path);
+  const socket = sys("socket", AF_UNIX, SOCK_STREAM, 0);
+  const connected = sys("connect", socket, address, address.length);
+  if (connected >= 0) return socket;
+  throw new TsrunError(`cannot connect to the console socket ${JSON.stringify(path)}: ${errnoText(-connected)}`, {
+    code: errnoName(-connected),
+    step: "connect",
+  });
+}
+
+/** A socket pair that stands in for an engine's: tsrun itself takes the terminal. */
+export interface PassThrough {
+  /** For the agent to inherit. */
+  readonly theirs: number;
+  /** The other end of the terminal, once it has been sent; closes the pair. */
+  readonly receive: () => number;
+}
+
+export function openPassThrough(): PassThrough {
+  const AF_UNIX = 1;
+  const SOCK_STREAM_CLOEXEC = 1 | 0o2000000;
+  const F_SETFD = 2;
+  const pair = new Int32Array(2);
+  sys("socketpair", AF_UNIX, SOCK_STREAM_CLOEXEC, 0, pair);
+  const [mine, theirs] = [pair[0]!, pair[1]!];
+  sys("fcntl", theirs, F_SETFD, 0);
+  return {
+    theirs,
+    receive: () => {
+      sys("close", theirs);
+      const master = receiveDescriptor(mine, addressOf);
+      sys("close", mine);
+      return master;
+    },
+  };
+}
