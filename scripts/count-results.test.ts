@@ -13,6 +13,9 @@ src/a.test.ts:
  1 fail
  4 expect() calls
 Ran 3 tests across 1 file. [1.72s]
+
+1 test failed:
+(fail) three [1.2ms]
 `;
 
 test("the summary of bun test counts", () => {

@@ -21,11 +21,17 @@ export function countResults(output: string, exitStatus: number): Counts {
 
 /** What was skipped, by name: the reason is part of the name. */
 export function skippedTests(output: string): string[] {
-  return [...output.matchAll(/^\(skip\) (.*)$/gm)].map((match) => match[1]!);
+  return named(output, "skip");
 }
 
 export function failedTests(output: string): string[] {
-  return [...output.matchAll(/^\(fail\) (.*)$/gm)].map((match) => match[1]!);
+  return named(output, "fail");
+}
+
+/** Once each: bun test repeats the names at its end. */
+function named(output: string, kind: string): string[] {
+  const lines = output.split("\n").filter((line) => line.startsWith(`(${kind}) `));
+  return [...new Set(lines.map((line) => line.slice(kind.length + 3)))];
 }
 
 /** The closing line. */
