@@ -1,0 +1,56 @@
+import { expect, test } from "bun:test";
+import { planMaskedPaths, planReadonlyPaths } from "./masked-paths.ts";
+import { printProgram, testContext } from "./test-printer.ts";
+
+const namespaces = [{ type: "mount" as const }];
+
+test("a masked path: the null device, or the empty directory", () => {
+  const context = testContext({ linux: { namespaces, maskedPaths: ["/proc/kcore", "/proc//kcore/"] } });
+  planMaskedPaths(context);
+  expect(printProgram(context.build)).toEqual([
+    '$the host\'s /dev/null = openat(-100, "/dev/null", 0x280000, 0)',
+    'newfstatat($the host\'s /dev/null, "", &$stat of /dev/null, word 0, 0x1000)',
+  ]);
+  const lines = printProgram(context.enter);
+  const at = lines.findIndex((line) => line.startsWith("$masked /proc/kcore"));
+  expect(lines.slice(at)).toEqual([
+    `$masked /proc/kcore = openat2($rootfs, "proc/kcore", {0x280000, 0, 0x12}, 0x18) ? ENOENT ENOTDIR →${at + 8}`,
+    '$mask of /proc/kcore = open_tree($the host\'s /dev/null, "", 0x81001)',
+    `move_mount($mask of /proc/kcore, "", $masked /proc/kcore, "", 0x44) ? EINVAL →${at + 3} 0→${at + 6}`,
+    '$mask of the directory /proc/kcore = open_tree($mount of tmpfs, "", 0x81001)',
+    'move_mount($mask of the directory /proc/kcore, "", $masked /proc/kcore, "", 0x44)',
+    "close($mask of the directory /proc/kcore)",
+    "close($mask of /proc/kcore)",
+    "close($masked /proc/kcore)",
+    "close($the host's /dev/null)",
+    "close($mount of tmpfs)",
+  ]);
+  expect(context.checks).toMatchObject([{ path: "/dev/null", major: 1, minor: 3 }]);
+  expect(lines).toContain("$mount of tmpfs = fsmount($context of tmpfs, 1, 1)");
+});
+
+test("a read-only path is bound on itself, read-only before anyone sees it", () => {
+  const context = testContext({ linux: { namespaces, readonlyPaths: ["/proc/sys"] } });
+  planReadonlyPaths(context);
+  expect(printProgram(context.enter)).toEqual([
+    '$read-only /proc/sys = openat2($rootfs, "proc/sys", {0x280000, 0, 0x12}, 0x18) ? ENOENT ENOTDIR →6',
+    '$copy of /proc/sys = open_tree($read-only /proc/sys, "", 0x89001)',
+    'mount_setattr($copy of /proc/sys, "", 0x1000, {1, 0, 0, 0}, 0x20)',
+    'move_mount($copy of /proc/sys, "", $read-only /proc/sys, "", 0x44)',
+    "close($copy of /proc/sys)",
+    "close($read-only /proc/sys)",
+  ]);
+});
+
+test("without a mount namespace the host's own /proc would be hidden", () => {
+  const context = testContext({ linux: { namespaces: [], maskedPaths: ["/x"], readonlyPaths: ["/y"] } });
+  expect(() => planMaskedPaths(context)).toThrow("without a private MNT namespace (linux.maskedPaths)");
+  expect(() => planReadonlyPaths(context)).toThrow("without a private MNT namespace (linux.readonlyPaths)");
+});
+
+test("nothing is opened for empty lists", () => {
+  const context = testContext({ linux: { namespaces, maskedPaths: [] } });
+  planMaskedPaths(context);
+  planReadonlyPaths(context);
+  expect(context.build.steps.length + context.enter.steps.length).toBe(0);
+});
