@@ -9,12 +9,17 @@ import { addEntryStub } from "./elf-entry.ts";
 
 const root = resolve(import.meta.dir, "..");
 
-/** Without --no-compile-autoload-… the program would read .env and bunfig.toml from its caller's directory. */
+/**
+ * Without --no-compile-autoload-… the program would read .env and bunfig.toml from its caller's directory. Without
+ * --splitting it would load the bytecode of everything at its start, what `import()` defers included: 9 ms instead of 5.
+ */
 const FLAGS = [
   "--compile",
   "--minify",
   "--bytecode",
+  "--splitting",
   "--format=esm",
+  "--splitting",
   "--no-compile-autoload-dotenv",
   "--no-compile-autoload-bunfig",
   "--no-compile-autoload-tsconfig",
