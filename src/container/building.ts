@@ -2,11 +2,11 @@ import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../abi/fcntl.ts";
 import { CLONE_NEWUSER } from "../abi/sched.ts";
 import { runInAgent, spawnAgent } from "../agent/session.ts";
 import { sys } from "../kernel/kernel.ts";
+import { reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
 import type { IdmapNamespace, PlanContext } from "../plan/context.ts";
 import { mapText, planWriteProc } from "../plan/namespaces.ts";
 import { add, program, type Slot, slot, slotTable, text } from "../plan/step.ts";
-import { reap } from "./processes.ts";
 
 /**
  * User namespaces for idmapped mounts with mappings of their own: the kernel takes a mapping only in the form of a

@@ -9,6 +9,7 @@ import { runHooksInContainer } from "../hooks/in-container.ts";
 import { runHooks } from "../hooks/run.ts";
 import type { HostFacts } from "../host/facts.ts";
 import { sys } from "../kernel/kernel.ts";
+import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
 import { environmentValue, mergeEnvironment } from "../plan/command.ts";
 import {
@@ -39,7 +40,6 @@ import {
 } from "../state/store.ts";
 import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
-import { killAndReap, reap } from "./processes.ts";
 import { stateDocument } from "./state-document.ts";
 
 export interface CreateRequest {

@@ -5,6 +5,7 @@ import { containerCgroups } from "../cgroup/paths.ts";
 import { TsrunError } from "../errors.ts";
 import type { HostFacts } from "../host/facts.ts";
 import { sys } from "../kernel/kernel.ts";
+import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
 import { environmentValue, mergeEnvironment, planExecve } from "../plan/command.ts";
 import { planSendPidfd } from "../plan/container.ts";
@@ -14,7 +15,6 @@ import type { Config, Process } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
 import { readHome } from "./create.ts";
 import { openInit } from "./init-process.ts";
-import { killAndReap, reap } from "./processes.ts";
 
 export interface ContainerExec {
   readonly state: ContainerState;

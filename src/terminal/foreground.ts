@@ -1,8 +1,8 @@
 import { errnoNumber } from "../abi/errno.ts";
 import { SIGCHLD, SIGWINCH } from "../abi/signal.ts";
-import { reap } from "../container/processes.ts";
 import { close, writeAll } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
+import { reap } from "../kernel/processes.ts";
 import { resizeTerminal, restoreTerminal, setRawMode } from "./pty.ts";
 
 const EINTR = -errnoNumber("EINTR");

@@ -1,5 +1,5 @@
 import { errnoNumber } from "../abi/errno.ts";
-import { sys } from "../kernel/kernel.ts";
+import { sys } from "./kernel.ts";
 
 const EINTR = -errnoNumber("EINTR");
 const SIGKILL = 9;
