@@ -2,9 +2,10 @@ import { expect } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { command } from "./helpers/command.ts";
 import { baseConfig } from "./helpers/config.ts";
+import { removeLeaks } from "./helpers/leaks.ts";
 import { mustFail, mustSucceed, RUNTIME, suite } from "./helpers/suite.ts";
 
-const { test, bundle, create, run, runtime, started, remove, root, home } = suite("errors");
+const { test, bundle, create, run, runtime, started, remove, after, root, home } = suite("errors");
 
 interface LogLine {
   readonly level: string;
@@ -213,7 +214,10 @@ for (const [pointer, values] of POINTERS) {
 
 function put(target: Record<string, unknown>, [first, ...rest]: string[], value: unknown): void {
   if (rest.length === 0) target[first!] = value;
-  else put((target[first!] ??= {}) as Record<string, unknown>, rest, value);
+  else {
+    target[first!] ??= {};
+    put(target[first!] as Record<string, unknown>, rest, value);
+  }
 }
 
 test("__proto__ in config.json does nothing", () => {
@@ -253,6 +257,7 @@ for (const [title, text] of [
 ] as const) {
   test(`a state.json that is ${title}: a clear error, and delete --force repairs it`, () => {
     const b = started();
+    after(() => removeLeaks(b.id)); // Nobody can know any more what it had.
     writeFileSync(`${root}/${b.id}/state.json`, text);
     for (const args of [
       ["state", b.id],
@@ -272,6 +277,7 @@ for (const [title, text] of [
 
 test("a state.json that is missing: a clear error, and delete --force repairs it", () => {
   const b = started();
+  after(() => removeLeaks(b.id));
   rmSync(`${root}/${b.id}/state.json`, { force: true });
   expect(runtime(["state", b.id]).status).toBe(1);
   mustSucceed(remove(b, { flags: ["--force"] }));

@@ -32,18 +32,19 @@ test("TERM where none is given", () => {
   until(() => got(b) === "TERM", "the signal");
 });
 
-for (const [spelling, name] of [
+for (const [spelling, number] of [
   ["RTMIN+3", "37"],
   ["SIGRTMIN+3", "37"],
+  ["rtmin+3", "37"],
   ["RTMAX-1", "63"],
   ["RTMIN", "34"],
+  ["RTMAX", "64"],
   ["37", "37"],
 ] as const) {
   test(`a real-time signal as ${spelling}`, () => {
-    const b = listening();
+    const b = listening(number);
     mustSucceed(kill(b, spelling));
-    untilStatus(b, "stopped");
-    expect(name).not.toBe("");
+    until(() => got(b) === number, "the signal");
   });
 }
 
@@ -67,7 +68,7 @@ test("of one that has stopped", () => {
   mustFail(kill(b, "TERM"), "container not running");
 });
 
-for (const wrong of ["FOO", "SIG", "0x9", "9x", "-9", "65", "1e1", "RTMIN+40", ""]) {
+for (const wrong of ["FOO", "SIG", "0x9", "9x", "-9", "65", "1e1", "RTMIN+40"]) {
   test(`an unknown signal ${JSON.stringify(wrong)} is refused, and nothing is sent`, () => {
     const b = listening("TERM", "HUP", "USR1");
     const result = runtime(["kill", b.id, wrong]);

@@ -130,3 +130,8 @@ export function unshare(config: Config, type: string, path?: string): void {
   share(config, type);
   config.linux.namespaces.push(path === undefined ? { type } : { type, path });
 }
+
+/** The config with a process that waits until it is told to stop. */
+export function waiting(config: Config): void {
+  config.process.args = ["/bin/sleep", "1000"];
+}
