@@ -24,6 +24,11 @@ test("the summary of bun test counts", () => {
   expect(failedTests(bunOutput)).toEqual(["three [1.2ms]"]);
 });
 
+test("a reason to skip is found where it is given", () => {
+  const output = "skipped: topic: name: not on this kernel\n(skip) topic: name\n(skip) other (needs root)\n";
+  expect(skippedTests(output)).toEqual(["topic: name: not on this kernel", "other (needs root)"]);
+});
+
 test("an error outside of any test is a failure", () => {
   expect(countResults(" 2 pass\n 0 fail\n 1 error\n", 1)).toEqual({ passed: 2, failed: 1, skipped: 0 });
 });

@@ -19,9 +19,13 @@ export function countResults(output: string, exitStatus: number): Counts {
   return counts;
 }
 
-/** What was skipped, by name: the reason is part of the name. */
+/** What was skipped, by name; the reason is part of the name, or follows it in a line `skipped: NAME: REASON`. */
 export function skippedTests(output: string): string[] {
-  return named(output, "skip");
+  const reasons = output.split("\n").filter((line) => line.startsWith("skipped: "));
+  return named(output, "skip").map((name) => {
+    const reason = reasons.find((line) => line.startsWith(`skipped: ${name}: `));
+    return reason === undefined ? name : reason.slice("skipped: ".length);
+  });
 }
 
 export function failedTests(output: string): string[] {
