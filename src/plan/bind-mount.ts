@@ -3,7 +3,8 @@ import { MS_PRIVATE, MS_SHARED, MS_UNBINDABLE } from "../abi/mount.ts";
 import { hasUserNamespace, type PlanContext } from "./context.ts";
 import { planIdmap } from "./idmap.ts";
 import { planAttributes } from "./mount-attributes.ts";
-import { type MountEntry, propertyOfMount, refused } from "./mount-entry.ts";
+import { destinationOf, type MountEntry, propertyOfMount, refused } from "./mount-entry.ts";
+import { isIdmapped } from "./mount-options.ts";
 import {
   attachMount,
   branchOnError,
@@ -25,9 +26,9 @@ export function planBind(context: PlanContext, entry: MountEntry): void {
   const end = label();
   const source = sourcePath(context, entry);
   if (options.copySymlink) planCopySymlink(context, entry, source, end);
-  const idmapped = options.idmap !== "" || mount.uidMappings !== undefined || mount.gidMappings !== undefined;
+  const idmapped = isIdmapped(mount);
   if (idmapped && !context.facts.canMount) throw refused(entry, "idmapped mounts need CAP_SYS_ADMIN on the host");
-  const onHost = idmapped || opensOnHost(context);
+  const onHost = opensOnHost(context);
   const opener = onHost ? context.prepare : build;
   const tree = slot(slots, `source ${source}`);
   const flags = options.sourceNoFollow || options.copySymlink ? AT_SYMLINK_NOFOLLOW : 0;
@@ -41,7 +42,7 @@ export function planBind(context: PlanContext, entry: MountEntry): void {
   const kind = onHost ? kindOnHost(context, tree, source, origin) : kindInInit(tree, origin);
   planTreeAttributes(context, opener, tree, entry, onHost);
   if (idmapped) planIdmap(context, entry, tree);
-  const wanted = { root: context.rootfs, path: entry.destination, kind, noFollow: options.destinationNoFollow };
+  const wanted = { ...destinationOf(context, entry), kind, noFollow: options.destinationNoFollow };
   const target = openDestination(build, slots, wanted, origin);
   attachMount(build, tree, target, origin, mismatch(entry));
   closeFd(build, target);
@@ -122,7 +123,7 @@ const PATH_MAX = 4096;
 function planCopySymlink(context: PlanContext, entry: MountEntry, source: string, end: Label): void {
   const { build, slots } = context;
   const origin = { ...entry.origin, what: `copy the symlink "${source}" to "${entry.destination}"` };
-  if (opensOnHost(context)) throw refused(entry, "copy-symlink is not supported in a user namespace");
+  if (opensOnHost(context)) throw refused(entry, "copy-symlink needs sources that the container's init can open");
   const names = components(entry.destination);
   const ordinary = label();
   // One byte less is read than there is room for, so that the text always ends in NUL.

@@ -39,6 +39,8 @@ export interface PlanContext {
   readonly noPivot: boolean;
   /** Mount point of a cgroup hierarchy on the host to the absolute directory of the container's cgroup in it. */
   readonly cgroupPaths: ReadonlyMap<string, string>;
+  /** Destinations of mounts to what symlinks of the root file system make of them (readResolvedDestinations). */
+  readonly resolvedDestinations?: ReadonlyMap<string, string>;
   /** User namespaces for idmapped mounts that have mappings of their own; opened by the lifecycle before `attach`. */
   readonly idmapNamespaces: IdmapNamespace[];
   /** What must hold of things found while `build` ran; judged by `checkDevices` when its slots are known. */

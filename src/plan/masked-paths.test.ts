@@ -14,16 +14,19 @@ test("a masked path: the null device, or the empty directory", () => {
   const lines = printProgram(context.enter);
   const at = lines.findIndex((line) => line.startsWith("$masked /proc/kcore"));
   expect(lines.slice(at)).toEqual([
-    `$masked /proc/kcore = openat2($rootfs, "proc/kcore", {0x280000, 0, 0x12}, 0x18) ? ENOENT ENOTDIR →${at + 8}`,
+    `$masked /proc/kcore = openat2($rootfs, "proc/kcore", {0x280000, 0, 0x12}, 0x18) ? ENOENT ENOTDIR →${at + 10}`,
     '$mask of /proc/kcore = open_tree($the host\'s /dev/null, "", 0x81001)',
-    `move_mount($mask of /proc/kcore, "", $masked /proc/kcore, "", 0x44) ? EINVAL →${at + 3} 0→${at + 6}`,
-    '$mask of the directory /proc/kcore = open_tree($mount of tmpfs, "", 0x81001)',
+    `move_mount($mask of /proc/kcore, "", $masked /proc/kcore, "", 0x44) ? EINVAL →${at + 3} 0→${at + 8}`,
+    `$mask of the directory /proc/kcore = open_tree($empty directory, attached, "", 0x81001) ? EBADF →${at + 6}`,
     'move_mount($mask of the directory /proc/kcore, "", $masked /proc/kcore, "", 0x44)',
-    "close($mask of the directory /proc/kcore)",
+    `close($mask of the directory /proc/kcore) 0→${at + 8}`,
+    'move_mount($mount of tmpfs, "", $masked /proc/kcore, "", 0x44)',
+    "$empty directory, attached = fcntl($mount of tmpfs, 0x406, 0)",
     "close($mask of /proc/kcore)",
     "close($masked /proc/kcore)",
     "close($the host's /dev/null)",
     "close($mount of tmpfs)",
+    "close($empty directory, attached) ? EBADF",
   ]);
   expect(context.checks).toMatchObject([{ path: "/dev/null", major: 1, minor: 3 }]);
   expect(lines).toContain("$mount of tmpfs = fsmount($context of tmpfs, 1, 1)");

@@ -1,4 +1,4 @@
-import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_PATH } from "../abi/fcntl.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, F_DUPFD_CLOEXEC, F_GETFD, O_CLOEXEC, O_PATH } from "../abi/fcntl.ts";
 import { MOUNT_ATTR_RDONLY } from "../abi/mount.ts";
 import { S_IFCHR } from "../abi/stat.ts";
 import { TsrunError } from "../errors.ts";
@@ -22,9 +22,10 @@ export function planMaskedPaths(context: PlanContext): void {
   if (!hasMountNamespace(context)) throw needsMountNamespace("/linux/maskedPaths");
   const nothing = openNull(context);
   const empty = makeEmptyDirectory(context);
-  for (const [path, pointer] of paths) planMaskedPath(context, path, `/linux/maskedPaths/${pointer}`, nothing, empty);
+  for (const [path, index] of paths) planMaskedPath(context, path, `/linux/maskedPaths/${index}`, nothing, empty);
   closeFd(context.enter, nothing);
-  closeFd(context.enter, empty);
+  closeFd(context.enter, empty.mount);
+  closeFd(context.enter, empty.attached, { tolerate: ["EBADF"] });
 }
 
 /** Clean path to its index; what is named twice is done once. */
@@ -61,34 +62,70 @@ function openNull(context: PlanContext): Slot {
   return found;
 }
 
-/** One for all directories: every clone shows the same empty file system. */
-function makeEmptyDirectory(context: PlanContext): Slot {
-  const origin = { what: "make an empty directory to hide others", pointer: "/linux/maskedPaths" };
-  const system = { type: "tmpfs", source: "tmpfs", data: ["mode=755", "nr_inodes=1"], attributes: MOUNT_ATTR_RDONLY };
-  return makeFileSystem(context.enter, context.slots, system, origin);
+interface EmptyDirectory {
+  readonly mount: Slot;
+  /** The same once it is attached, until then no descriptor: before Linux 6.15 only attached mounts can be copied. */
+  readonly attached: Slot;
 }
 
-/** A file on a directory is EINVAL: then it is a directory, and gets the empty one. */
-function planMaskedPath(context: PlanContext, path: string, pointer: string, nothing: Slot, empty: Slot): void {
+/** One for all directories: every copy shows the same empty file system. */
+function makeEmptyDirectory(context: PlanContext): EmptyDirectory {
+  const { enter, slots } = context;
+  const origin = { what: "make an empty directory to hide others", pointer: "/linux/maskedPaths" };
+  const data = ["mode=755", "nr_inodes=1"];
+  const system = { type: "tmpfs", source: "tmpfs", data, attributes: MOUNT_ATTR_RDONLY };
+  const mount = makeFileSystem(enter, slots, system, origin);
+  const attached = slot(slots, "empty directory, attached");
+  add(enter, { call: "fcntl", args: [-1, F_GETFD, 0], into: attached, tolerate: ["EBADF"], ...origin });
+  return { mount, attached };
+}
+
+function planMaskedPath(
+  context: PlanContext,
+  path: string,
+  pointer: string,
+  nothing: Slot,
+  empty: EmptyDirectory,
+): void {
   const { enter, slots } = context;
   const origin: Origin = { what: `mask "${path}"`, pointer };
   const target = slot(slots, `masked ${path}`);
   const mask = slot(slots, `mask of ${path}`);
-  const directory = slot(slots, `mask of the directory ${path}`);
   const isDirectory = label();
   const close = label();
   const next = label();
   openInRoot(enter, target, context.rootfs, path, origin, { tolerate: ABSENT, onTolerated: next });
   cloneTree(enter, mask, { from: nothing, path: "", recursive: false }, origin);
+  // A file on a directory is EINVAL.
   attachMount(enter, mask, target, origin, { tolerate: ["EINVAL"], onTolerated: isDirectory, onZero: close });
   place(enter, isDirectory);
-  cloneTree(enter, directory, { from: empty, path: "", recursive: false }, origin);
-  attachMount(enter, directory, target, origin);
-  closeFd(enter, directory);
+  planMaskedDirectory(context, path, target, empty, origin);
   place(enter, close);
   closeFd(enter, mask);
   closeFd(enter, target);
   place(enter, next);
+}
+
+/** The first directory gets the empty mount itself, each later one a copy of it. */
+function planMaskedDirectory(
+  context: PlanContext,
+  path: string,
+  target: Slot,
+  { mount, attached }: EmptyDirectory,
+  origin: Origin,
+): void {
+  const { enter, slots } = context;
+  const copy = slot(slots, `mask of the directory ${path}`);
+  const first = label();
+  const done = label();
+  const none = { tolerate: ["EBADF"], onTolerated: first } as const;
+  cloneTree(enter, copy, { from: attached, path: "", recursive: false }, origin, none);
+  attachMount(enter, copy, target, origin);
+  closeFd(enter, copy, { onZero: done });
+  place(enter, first);
+  attachMount(enter, mount, target, origin);
+  add(enter, { call: "fcntl", args: [mount, F_DUPFD_CLOEXEC, 0], into: attached, ...origin });
+  place(enter, done);
 }
 
 /** linux.readonlyPaths, in `enter`: each is bound on itself, read-only before it becomes visible. */

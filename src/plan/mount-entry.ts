@@ -3,7 +3,7 @@ import type { Mount } from "../spec/types.ts";
 import type { PlanContext } from "./context.ts";
 import { type MountOptions, parseMountOptions } from "./mount-options.ts";
 import type { Origin } from "./mount-steps.ts";
-import { cleanPath } from "./paths.ts";
+import { cleanPath, type Destination } from "./paths.ts";
 
 /** One of config.mounts, understood. */
 export interface MountEntry {
@@ -39,4 +39,13 @@ export function propertyOfMount(origin: Origin): string {
 export function refused(entry: { readonly origin: Origin }, why: string): TsrunError {
   const { what, pointer } = entry.origin;
   return new TsrunError(`cannot ${what}: ${why} (${propertyOf(pointer)})`, { code: "EINVALIDCONFIG", pointer });
+}
+
+/** Where it is mounted: below the root, and made by its resolved name when a symlink leads to where nothing is yet. */
+export function destinationOf(
+  context: PlanContext,
+  entry: MountEntry,
+): Pick<Destination, "root" | "path" | "resolved"> {
+  const resolved = context.resolvedDestinations?.get(entry.destination);
+  return { root: context.rootfs, path: entry.destination, resolved };
 }

@@ -15,6 +15,8 @@ import {
   MS_UNBINDABLE,
 } from "../abi/mount.ts";
 
+import type { Mount } from "../spec/types.ts";
+
 /** `mounts[].options`, understood: those of runc and of crun, and for the file system whatever is left. */
 export interface MountOptions {
   /** MOUNT_ATTR_… of the mount itself. */
@@ -231,4 +233,10 @@ function readIdmap(parsed: MountOptions, option: string): boolean {
   parsed.idmap = option.startsWith("r") ? "ridmap" : "idmap";
   parsed.idmapMappings = option.slice(at + 1);
   return true;
+}
+
+/** True when the owners of files are to be shown through a mapping. */
+export function isIdmapped({ options, uidMappings, gidMappings }: Mount): boolean {
+  if (uidMappings !== undefined || gidMappings !== undefined) return true;
+  return (options ?? []).some((option) => /^r?idmap(=|$)/.test(option));
 }

@@ -72,8 +72,9 @@ test("a tmpfs without mode= takes that of the directory it hides, if there is on
 test("tmpcopyup leaves both directories open for the copy", () => {
   const { copies, build } = plan([{ destination: "/etc", type: "tmpfs", options: ["tmpcopyup", "mode=755"] }]);
   expect(copies.map(({ from, to, destination }) => [from.name, to.name, destination])).toEqual([
-    ["destination /etc", "mount of tmpfs", "/etc"],
+    ["destination /etc", "copy of /etc", "/etc"],
   ]);
+  expect(printProgram(build)).toContain('$copy of /etc = open_tree($mount of tmpfs, "", 0x81001)');
   expect(printProgram(build)).not.toContain("close($destination /etc)");
   expect(() => plan([{ destination: "/x", type: "ramfs", options: ["tmpcopyup"] }])).toThrow("tmpcopyup is for tmpfs");
 });
@@ -172,6 +173,15 @@ test("copy-symlink makes the symlink again, or binds what is none", () => {
     `close_range(0xffffffff, 0xffffffff, 0) ? EINVAL →${lines.length} 0→${lines.length}`,
     '$source /s = open_tree(-100, "/s", 0x80101)',
   ]);
+});
+
+test("a destination behind a symlink that leads nowhere is made where it leads", () => {
+  const mounts = [{ destination: "/etc/resolv.conf", source: "/s", options: ["bind"] }];
+  const context = testContext({ mounts });
+  planMounts({ ...context, resolvedDestinations: new Map([["/etc/resolv.conf", "/run/systemd/x"]]) });
+  const lines = printProgram(context.build);
+  expect(lines[1]).toStartWith('$destination /etc/resolv.conf = openat2($rootfs, "etc/resolv.conf", ');
+  expect(lines.some((line) => line.startsWith('mknodat($directory run/systemd, "x", 0x81ed, 0)'))).toBe(true);
 });
 
 test("src-nofollow and dest-nofollow", () => {

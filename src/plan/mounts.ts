@@ -5,9 +5,17 @@ import { planCgroupMount } from "./cgroup-mounts.ts";
 import { planClassicMount } from "./classic-mount.ts";
 import { hasMountNamespace, type PlanContext } from "./context.ts";
 import { statBuffer } from "./devices.ts";
-import { type MountEntry, readEntry, refused } from "./mount-entry.ts";
+import { destinationOf, type MountEntry, readEntry, refused } from "./mount-entry.ts";
 import type { MountOptions } from "./mount-options.ts";
-import { attachMount, changeAttributes, closeFd, FSCONFIG_LIMIT, makeFileSystem, type Origin } from "./mount-steps.ts";
+import {
+  attachMount,
+  changeAttributes,
+  cloneTree,
+  closeFd,
+  FSCONFIG_LIMIT,
+  makeFileSystem,
+  type Origin,
+} from "./mount-steps.ts";
 import { cleanPath, openDestination, openInRoot } from "./paths.ts";
 import { planRemount } from "./remount.ts";
 import { add, label, type Program, place, type Slot, slot } from "./step.ts";
@@ -86,12 +94,7 @@ function planNewMount(context: PlanContext, entry: MountEntry): void {
   const takesMode = type === "tmpfs" && !options.data.some((option) => option.startsWith("mode="));
   const mode = takesMode ? planReadMode(context, entry) : undefined;
   const plain = PLAIN_TYPES.includes(type);
-  const target = openDestination(
-    build,
-    slots,
-    { root: context.rootfs, path: destination, kind: "directory", plain },
-    origin,
-  );
+  const target = openDestination(build, slots, { ...destinationOf(context, entry), kind: "directory", plain }, origin);
   // Made read-only only when devices, and mount points in it, have been made: as runc.
   const delayed = isReadOnly(options) && (type === "tmpfs" || destination === "/dev");
   const data = [...options.superblock, ...options.data];
@@ -107,10 +110,18 @@ function planNewMount(context: PlanContext, entry: MountEntry): void {
     changeAttributes(build, mount, { propagation, recursive }, origin);
   }
   attachMount(build, mount, target, origin);
-  if (options.copyUp) context.copies.push({ from: target, to: mount, destination, pointer: origin.pointer });
-  else closeFd(build, target);
+  if (options.copyUp) planCopyUp(context, entry, target, mount);
+  if (!options.copyUp) closeFd(build, target);
   if (delayed) changeAttributes(context.enter, mount, { set: MOUNT_ATTR_RDONLY }, origin);
-  if (!options.copyUp) closeFd(delayed ? context.enter : build, mount);
+  closeFd(delayed ? context.enter : build, mount);
+}
+
+/** A second, detached mount of the tmpfs to copy to: nothing that is mounted in the first is in the way. */
+function planCopyUp(context: PlanContext, entry: MountEntry, from: Slot, mount: Slot): void {
+  const { destination, origin } = entry;
+  const to = slot(context.slots, `copy of ${destination}`);
+  cloneTree(context.build, to, { from: mount, path: "", recursive: false }, origin);
+  context.copies.push({ from, to, destination, pointer: origin.pointer });
 }
 
 function isReadOnly(options: MountOptions): boolean {

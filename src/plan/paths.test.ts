@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { cleanPath, components, openDestination } from "./paths.ts";
+import { cleanPath, components, openDestination, resolveInRoot } from "./paths.ts";
 import { program, slot, slotTable } from "./step.ts";
 import { printProgram } from "./test-printer.ts";
 
@@ -44,4 +44,19 @@ test("a file, and what a symlink that leads nowhere points to", () => {
     "close($file f)",
     '$destination /f = openat2($rootfs, "f", {0x280000, 0, 0x12}, 0x18)',
   ]);
+});
+
+test("symlinks are resolved inside the root, existing or not", () => {
+  const links = new Map([
+    ["/etc/resolv.conf", "../run/systemd/x"],
+    ["/var/run", "/run"],
+    ["/up", "../../../../etc"],
+    ["/loop", "/loop"],
+  ]);
+  const resolve = (path: string) => resolveInRoot(path, (name) => links.get(name));
+  expect(resolve("/etc/resolv.conf")).toBe("/run/systemd/x");
+  expect(resolve("/var/run/a/../b")).toBe("/run/b");
+  expect(resolve("/up/resolv.conf")).toBe("/run/systemd/x");
+  expect(resolve("/plain//path/.")).toBe("/plain/path");
+  expect(resolve("/loop/x")).toBeUndefined();
 });

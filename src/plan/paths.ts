@@ -38,6 +38,36 @@ export function cleanPath(path: string): string {
   return `/${components(path).join("/")}`;
 }
 
+/** As many symlinks as the kernel follows in one path. */
+const MAX_LINKS = 40;
+
+/**
+ * What `path` comes to inside a root, whether it exists or not; `readLink` says what a symlink of the root holds, and
+ * undefined for everything else. Only for naming what is to be made: whoever makes it must not follow symlinks.
+ * Undefined when there are too many of them.
+ */
+export function resolveInRoot(path: string, readLink: (path: string) => string | undefined): string | undefined {
+  let rest = path.split("/");
+  let done: string[] = [];
+  for (let links = 0; rest.length > 0; ) {
+    const part = rest.shift()!;
+    if (part === "" || part === ".") continue;
+    if (part === "..") {
+      done.pop();
+      continue;
+    }
+    const target = readLink(`/${[...done, part].join("/")}`);
+    if (target === undefined) {
+      done.push(part);
+      continue;
+    }
+    if (++links > MAX_LINKS) return undefined;
+    if (target.startsWith("/")) done = [];
+    rest = [...target.split("/"), ...rest];
+  }
+  return `/${done.join("/")}`;
+}
+
 export interface Opening {
   readonly flags: number;
   readonly mode?: number;
@@ -82,6 +112,8 @@ export interface Destination {
   readonly kind: Kind;
   /** No component of it may be a symlink: procfs and sysfs (CVE-2019-19921). */
   readonly plain?: boolean;
+  /** The path that symlinks make of it, as tsrun saw it: where it is made when it is missing. */
+  readonly resolved?: string | undefined;
   /** The last component is not followed when it is a symlink (dest-nofollow). */
   readonly noFollow?: boolean;
 }
@@ -108,7 +140,8 @@ export function openDestination(
   const extras: Extras = { tolerate: ["ENOENT"], onTolerated: missing, ...onSuccess(done), ...says };
   openAt(program, found, wanted.root, names.join("/") || ".", how, origin, extras);
   place(program, missing);
-  createDestination(program, table, wanted, names, found, origin);
+  const made = wanted.noFollow === true ? names : components(wanted.resolved ?? wanted.path);
+  createDestination(program, table, wanted, made, found, origin);
   place(program, done);
   return found;
 }

@@ -2,7 +2,7 @@ import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH } from "../abi/fcn
 import { MNT_DETACH, MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE } from "../abi/mount.ts";
 import { TsrunError } from "../errors.ts";
 import { hasMountNamespace, hasUserNamespace, type PlanContext } from "./context.ts";
-import { propagationType } from "./mount-options.ts";
+import { isIdmapped, propagationType } from "./mount-options.ts";
 import { attachMount, changeAttributes, cloneTree, closeFd, type Origin } from "./mount-steps.ts";
 import { add, label, type Program, place, type Slot, slot } from "./step.ts";
 
@@ -14,11 +14,14 @@ import { add, label, type Program, place, type Slot, slot } from "./step.ts";
  * exactly as far as the init's tree does. tsrun opens them in `prepare`, and the agent inherits the descriptors, when
  * - the init has a user namespace of its own: as a mapped user it may not be allowed to walk to them, and what it copies
  *   itself carries locked flags;
- * - the root is to be shared: the copies must stay peers of the host's mounts, while the init's own tree must not be one.
+ * - the root is to be shared: the copies must stay peers of the host's mounts, while the init's own tree must not be one;
+ * - a mount is idmapped: tsrun does that in `attach`, while the copy is still detached.
  * Without CAP_SYS_ADMIN over its mount namespace tsrun cannot copy mounts: then the init does it in every case.
  */
 export function opensOnHost(context: PlanContext): boolean {
-  return context.facts.canMount && (hasUserNamespace(context) || basePropagation(context) === MS_SHARED);
+  if (!context.facts.canMount) return false;
+  const { mounts } = context.config;
+  return hasUserNamespace(context) || basePropagation(context) === MS_SHARED || (mounts ?? []).some(isIdmapped);
 }
 
 /**
