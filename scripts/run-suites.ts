@@ -54,8 +54,18 @@ async function run(suite: Suite): Promise<Result> {
   return result;
 }
 
-/** In a session of its own, so that everything it started can be ended with it. */
+/** 127 for a command that cannot be started, as in a shell. */
 async function exitStatus(suite: Suite, log: number): Promise<number> {
+  try {
+    return await ended(suite, log);
+  } catch (error) {
+    writeFileSync(log, `cannot run ${suite.command.join(" ")}: ${error}\n`);
+    return 127;
+  }
+}
+
+/** In a session of its own, so that everything it started can be ended with it. */
+async function ended(suite: Suite, log: number): Promise<number> {
   const { MAKEFLAGS: _flags, MAKELEVEL: _level, MFLAGS: _mflags, ...inherited } = process.env;
   const child = Bun.spawn([...suite.command], {
     stdio: ["ignore", log, log],
