@@ -40,6 +40,7 @@ import {
 } from "../state/store.ts";
 import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
+import { readResolvedDestinations } from "./resolved-destinations.ts";
 import { stateDocument } from "./state-document.ts";
 
 export interface CreateRequest {
@@ -133,7 +134,10 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   undo.add(() => void removeCgroups(containerCgroups(state.cgroup_paths)));
 
   const first = mustPrepareFirst(plan);
-  const planAll = () => planRest(plan, planned, planConsole(request, plan));
+  const planAll = () => {
+    const resolvedDestinations = readResolvedDestinations(config, plan.rootfsPath);
+    planRest({ ...plan, resolvedDestinations }, planned, planConsole(request, plan));
+  };
   if (first) planAll();
   runProgram(plan.prepare, sys);
   const prepared = plan.prepare.steps.length;
