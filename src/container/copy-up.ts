@@ -1,5 +1,5 @@
 import { errnoName, errnoText } from "../abi/errno.ts";
-import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
+import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } from "../abi/fcntl.ts";
 import { propertyOf, TsrunError } from "../errors.ts";
 import { close, readEntries } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
@@ -38,6 +38,7 @@ function copyEntries(from: number, to: number, copy: CopyUp): void {
   for (const { name } of entries) copyEntry(from, to, name, copy);
 }
 
+const EEXIST = 17;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
@@ -54,7 +55,9 @@ function copyEntry(from: number, to: number, name: string, copy: CopyUp): void {
 }
 
 function copyDirectory(from: number, to: number, name: string, copy: CopyUp): void {
-  must(sys("mkdirat", to, name, 0o700), copy, `make ${JSON.stringify(name)}`);
+  // It may exist already: as a mount point that was made for a later mount.
+  const made = sys("mkdirat", to, name, 0o700);
+  if (made !== -EEXIST) must(made, copy, `make ${JSON.stringify(name)}`);
   const flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   const source = must(sys("openat", from, name, flags, 0), copy, `open ${JSON.stringify(name)}`);
   const target = must(sys("openat", to, name, flags, 0), copy, `open ${JSON.stringify(name)}`);
@@ -70,7 +73,7 @@ function copyFile(from: number, to: number, name: string, copy: CopyUp): void {
     copy,
     `open ${JSON.stringify(name)}`,
   );
-  const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  const flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC;
   const target = must(sys("openat", to, name, flags, 0o600), copy, `make ${JSON.stringify(name)}`);
   // sendfile(2), not copy_file_range(2): between file systems the latter needs Linux 5.19.
   while (must(sys("sendfile", target, source, 0, CHUNK), copy, `copy ${JSON.stringify(name)}`) > 0);
