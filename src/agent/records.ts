@@ -19,11 +19,8 @@ import {
   LOADER,
   MESSAGE_LIMIT,
   RECORD_ARGS,
-  RECORD_FLAGS,
   RECORD_INTO,
   RECORD_ON_POSITIVE,
-  RECORD_ON_TOLERATED,
-  RECORD_ON_ZERO,
   RECORD_SIZE,
   RECORD_TOLERATED,
   SLOTS,
@@ -67,11 +64,11 @@ export function encodePrograms(programs: readonly Program[], encoding: Encoding)
 interface State {
   readonly encoding: Encoding;
   readonly batches: Batch[];
-  data: Uint8Array;
-  dataView: DataView;
+  /** Bytes of the message: its first record, then the data. */
+  readonly data: Buffer;
   dataEnd: number;
-  records: Uint8Array;
-  recordsView: DataView;
+  /** The records that come behind the data, as 32-bit words. */
+  readonly records: Int32Array;
   steps: Step[];
   spaceEnd: number;
   heapEnd: number;
@@ -82,17 +79,19 @@ interface State {
   preload: { address: number; bytes: Uint8Array }[];
 }
 
+/** One of each is enough: messages are copied out of them. Words of records that nobody writes must be 0. */
+let dataRoom: Buffer | undefined;
+let recordsRoom: Int32Array | undefined;
+
 function newState(encoding: Encoding): State {
-  const data = new Uint8Array(MESSAGE_LIMIT);
-  const records = new Uint8Array(MESSAGE_LIMIT);
+  dataRoom ??= Buffer.allocUnsafeSlow(MESSAGE_LIMIT);
+  recordsRoom ??= new Int32Array(MESSAGE_LIMIT / 4);
   return {
     encoding,
     batches: [],
-    data,
-    dataView: new DataView(data.buffer),
+    data: dataRoom,
     dataEnd: RECORD_SIZE,
-    records,
-    recordsView: new DataView(records.buffer),
+    records: recordsRoom,
     steps: [],
     spaceEnd: SPACE,
     heapEnd: HEAP,
@@ -146,42 +145,70 @@ function isNearlyFull(state: State): boolean {
   return used > MESSAGE_LIMIT - 4 * HEAP_THRESHOLD && state.steps.length > 0;
 }
 
-/** Writes one record; `index` is its place in the batch, `shift` what turns a label into such a place. */
+/**
+ * Writes one record; `index` is its place in the batch, `shift` what turns a label into such a place. This runs for
+ * some hundred steps before any of it is compiled, hence words of a typed array in place of a DataView, and plain loops.
+ */
 function encodeStep(state: State, step: Step, index: number, shift: number): void {
-  const at = index * RECORD_SIZE;
-  const view = state.recordsView;
-  if (at + 2 * RECORD_SIZE + state.dataEnd > MESSAGE_LIMIT) throw new Error(`"${step.what}" does not fit into a batch`);
-  let flags = step.retry === true ? FLAG_RETRY : 0;
-  const home = step.into?.home;
+  const words = state.records;
+  const at = index * RECORD_WORDS;
+  if ((index + 2) * RECORD_SIZE + state.dataEnd > MESSAGE_LIMIT)
+    throw new Error(`"${step.what}" does not fit into a batch`);
+  const { args, into, tolerate } = step;
+  const home = into?.home;
   if (home !== undefined) dataAddress(state, home);
-  for (let n = 0; n < step.args.length; n++) {
-    const arg = step.args[n]!;
-    if (typeof arg === "object" && arg.kind === "slot" && arg.value === undefined) {
+  let flags = step.retry === true ? FLAG_RETRY : 0;
+  for (let n = 0; n < args.length; n++) {
+    const arg = args[n]!;
+    const place = at + ARGS_WORD + 2 * n;
+    if (typeof arg === "number") putNumber(words, place, arg);
+    else if (typeof arg === "object" && arg.kind === "slot" && arg.value === undefined) {
       flags |= 1 << n;
-      write64(view, at + RECORD_ARGS + 8 * n, slotAddress(state, arg));
-    } else write64(view, at + RECORD_ARGS + 8 * n, argValue(state, arg));
+      words[place] = slotAddress(state, arg);
+    } else put(words, place, argValue(state, arg));
   }
-  view.setUint32(at, syscallNumber(step.call, state.encoding.arch), true);
-  view.setUint32(at + RECORD_FLAGS, flags, true);
-  if (step.into !== undefined) {
-    write64(view, at + RECORD_INTO, slotAddress(state, step.into));
-    if (home === undefined) state.writes.push(step.into);
+  words[at] = syscallNumber(step.call, state.encoding.arch);
+  words[at + 1] = flags;
+  if (into !== undefined) {
+    words[at + INTO_WORD] = slotAddress(state, into);
+    if (home === undefined) state.writes.push(into);
   }
-  if (step.tolerate !== undefined) {
-    for (const name of step.tolerate) {
-      const errno = errnoNumber(name);
-      const byte = at + RECORD_TOLERATED + (errno >> 3);
-      state.records[byte] = state.records[byte]! | (1 << (errno & 7));
+  if (tolerate !== undefined) {
+    for (let i = 0; i < tolerate.length; i++) {
+      const errno = errnoNumber(tolerate[i]!);
+      const word = at + TOLERATED_WORD + (errno >> 5);
+      words[word] = words[word]! | (1 << (errno & 31));
     }
   }
-  writeJump(view, at + RECORD_ON_POSITIVE, index, step.onPositive, shift);
-  writeJump(view, at + RECORD_ON_ZERO, index, step.onZero, shift);
-  writeJump(view, at + RECORD_ON_TOLERATED, index, step.onTolerated, shift);
+  words[at + JUMPS_WORD] = distance(step.onPositive, index, shift);
+  words[at + JUMPS_WORD + 1] = distance(step.onZero, index, shift);
+  words[at + JUMPS_WORD + 2] = distance(step.onTolerated, index, shift);
   state.steps.push(step);
 }
 
-function writeJump(view: DataView, at: number, index: number, label: Label | undefined, shift: number): void {
-  view.setInt32(at, label === undefined ? RECORD_SIZE : (label.at + shift - index) * RECORD_SIZE, true);
+/** The layout of records (layout.ts) in 32-bit words. */
+const RECORD_WORDS = RECORD_SIZE / 4;
+const ARGS_WORD = RECORD_ARGS / 4;
+const INTO_WORD = RECORD_INTO / 4;
+const TOLERATED_WORD = RECORD_TOLERATED / 4;
+const JUMPS_WORD = RECORD_ON_POSITIVE / 4;
+
+function distance(label: Label | undefined, index: number, shift: number): number {
+  return label === undefined ? RECORD_SIZE : (label.at + shift - index) * RECORD_SIZE;
+}
+
+/** A 64-bit value into two words that are 0; a typed array takes a number modulo 2^32. */
+function put(words: Int32Array, at: number, value: number | bigint): void {
+  if (typeof value === "number") putNumber(words, at, value);
+  else {
+    words[at] = Number(BigInt.asIntN(32, value));
+    words[at + 1] = Number(BigInt.asIntN(32, value >> 32n));
+  }
+}
+
+function putNumber(words: Int32Array, at: number, value: number): void {
+  words[at] = value;
+  if (value < 0 || value > 0xffffffff) words[at + 1] = Math.floor(value / 4294967296);
 }
 
 function argValue(state: State, arg: Arg): number | bigint {
@@ -202,21 +229,18 @@ function slotAddress(state: State, slot: Slot): number {
 function stringAddress(state: State, text: string): number {
   const known = state.strings.get(text);
   if (known !== undefined) return known;
-  const room = text.length * 3 + 1;
   let address: number;
-  if (room > HEAP_THRESHOLD) address = toHeap(state, Buffer.from(`${text}\0`, "utf8"));
+  if (text.length * 3 >= HEAP_THRESHOLD) address = toHeap(state, Buffer.from(`${text}\0`, "utf8"));
   else {
     const start = state.dataEnd;
-    const { written } = encoder.encodeInto(text, state.data.subarray(start, start + room));
-    state.data[start + written] = 0;
-    state.dataEnd = start + written + 1;
+    const end = start + state.data.write(text, start);
+    state.data[end] = 0;
+    state.dataEnd = end + 1;
     address = BATCH + start;
   }
   state.strings.set(text, address);
   return address;
 }
-
-const encoder = new TextEncoder();
 
 function dataAddress(state: State, data: Data): number {
   const known = state.objects.get(data);
@@ -280,43 +304,41 @@ function writeStrings(state: State, list: readonly string[]): number {
   if (size > HEAP_THRESHOLD / 3) return stringsToHeap(state, list);
   const addresses = list.map((text) => stringAddress(state, text));
   const start = align(state);
-  for (let i = 0; i < addresses.length; i++) write64(state.dataView, start + 8 * i, addresses[i]!);
-  write64(state.dataView, start + 8 * addresses.length, 0);
+  for (let i = 0; i < addresses.length; i++) put64(state.data, start + 8 * i, addresses[i]!);
+  put64(state.data, start + 8 * addresses.length, 0);
   state.dataEnd = start + 8 * (addresses.length + 1);
   return BATCH + start;
 }
 
 function stringsToHeap(state: State, list: readonly string[]): number {
-  const addresses = list.map((text) => toHeap(state, Buffer.from(`${text}\0`, "utf8")));
-  const array = new Uint8Array((list.length + 1) * 8);
-  const view = new DataView(array.buffer);
-  for (let i = 0; i < addresses.length; i++) write64(view, 8 * i, addresses[i]!);
+  const array = Buffer.alloc((list.length + 1) * 8);
+  for (let i = 0; i < list.length; i++) put64(array, 8 * i, toHeap(state, Buffer.from(`${list[i]}\0`, "utf8")));
   return toHeap(state, array);
 }
 
 function writeWords(state: State, words: readonly (Arg | Slot)[]): number {
-  const values = words.map((word) => {
-    const unknown = typeof word === "object" && word.kind === "slot" && word.value === undefined;
-    return unknown ? 0 : argValue(state, word);
-  });
+  const values = words.map((word) => (isUnknown(word) ? 0 : argValue(state, word)));
   const start = align(state);
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!;
-    write64(state.dataView, start + 8 * i, values[i]!);
-    if (typeof word === "object" && word.kind === "slot" && word.value === undefined) {
-      if (state.homes.has(word)) throw new Error(`slot "${word.name}" is in two structs`);
-      state.homes.set(word, BATCH + start + 8 * i);
-    }
+    put64(state.data, start + 8 * i, values[i]!);
+    if (!isUnknown(word)) continue;
+    if (state.homes.has(word)) throw new Error(`slot "${word.name}" is in two structs`);
+    state.homes.set(word, BATCH + start + 8 * i);
   }
   state.dataEnd = start + 8 * words.length;
   return BATCH + start;
 }
 
-function write64(view: DataView, at: number, value: number | bigint): void {
-  if (typeof value === "bigint") view.setBigUint64(at, BigInt.asUintN(64, value), true);
+function isUnknown(word: Arg | Slot): word is Slot {
+  return typeof word === "object" && word.kind === "slot" && word.value === undefined;
+}
+
+function put64(bytes: Buffer, at: number, value: number | bigint): void {
+  if (typeof value === "bigint") bytes.writeBigUInt64LE(BigInt.asUintN(64, value), at);
   else {
-    view.setInt32(at, value | 0, true);
-    view.setInt32(at + 4, Math.floor(value / 4294967296), true);
+    bytes.writeInt32LE(value | 0, at);
+    bytes.writeInt32LE(Math.floor(value / 4294967296) | 0, at + 4);
   }
 }
 
@@ -325,16 +347,16 @@ function flush(state: State, silent: boolean): void {
   if (state.preload.length > 0) pushPreload(state);
   const recordsAt = align(state);
   const count = state.steps.length;
-  const end = count * RECORD_SIZE;
-  writeEnd(state, end, BATCH + recordsAt + end, silent);
-  const message = new Uint8Array(recordsAt + end + RECORD_SIZE);
-  message.set(state.data.subarray(0, recordsAt));
-  message.set(state.records.subarray(0, end + RECORD_SIZE), recordsAt);
+  const words = (count + 1) * RECORD_WORDS;
+  writeEnd(state, count * RECORD_WORDS, BATCH + recordsAt + count * RECORD_SIZE, silent);
+  const message = new Uint8Array(recordsAt + words * 4);
+  message.set(state.data.subarray(RECORD_SIZE, recordsAt), RECORD_SIZE);
+  message.set(new Uint8Array(state.records.buffer, 0, words * 4), recordsAt);
   const view = new DataView(message.buffer);
   view.setUint32(0, syscallNumber("getpid", state.encoding.arch), true);
   view.setInt32(RECORD_ON_POSITIVE, recordsAt, true);
   state.batches.push({ message, chunks: [], steps: state.steps, recordsAt: BATCH + recordsAt, writes: state.writes });
-  state.records.fill(0, 0, end + RECORD_SIZE);
+  state.records.fill(0, 0, words);
   state.steps = [];
   state.dataEnd = RECORD_SIZE;
   state.spaceEnd = SPACE;
@@ -346,13 +368,13 @@ function flush(state: State, silent: boolean): void {
 
 /** The last record: write(socket, slots), or getpid where nothing is to be said; both go back to the loader. */
 function writeEnd(state: State, at: number, address: number, silent: boolean): void {
-  const view = state.recordsView;
+  const words = state.records;
   const { arch, socket, slots } = state.encoding;
-  view.setUint32(at, syscallNumber(silent ? "getpid" : "write", arch), true);
-  view.setUint32(at + RECORD_ARGS, socket, true);
-  view.setUint32(at + RECORD_ARGS + 8, SLOTS, true);
-  view.setUint32(at + RECORD_ARGS + 16, slots.next * 8, true);
-  view.setInt32(at + RECORD_ON_POSITIVE, LOADER - address, true);
+  words[at] = syscallNumber(silent ? "getpid" : "write", arch);
+  words[at + ARGS_WORD] = socket;
+  words[at + ARGS_WORD + 2] = SLOTS;
+  words[at + ARGS_WORD + 4] = slots.next * 8;
+  words[at + JUMPS_WORD] = LOADER - address;
 }
 
 /** A batch of its own that receives what the next one points to, chunk by chunk. */
@@ -366,23 +388,23 @@ function pushPreload(state: State): void {
       targets.push(address + at);
     }
   }
-  const message = new Uint8Array((targets.length + 1) * RECORD_SIZE);
-  const view = new DataView(message.buffer);
+  const words = new Int32Array((targets.length + 1) * RECORD_WORDS);
   for (let i = 0; i < targets.length; i++) {
-    const at = i * RECORD_SIZE;
-    view.setUint32(at, syscallNumber("recvfrom", arch), true);
-    view.setUint32(at + RECORD_FLAGS, FLAG_RETRY, true);
-    write64(view, at + RECORD_ARGS, socket);
-    write64(view, at + RECORD_ARGS + 8, targets[i]!);
-    write64(view, at + RECORD_ARGS + 16, chunks[i]!.length);
-    view.setInt32(at + RECORD_ON_POSITIVE, RECORD_SIZE, true);
+    const at = i * RECORD_WORDS;
+    words[at] = syscallNumber("recvfrom", arch);
+    words[at + 1] = FLAG_RETRY;
+    words[at + ARGS_WORD] = socket;
+    words[at + ARGS_WORD + 2] = targets[i]!;
+    words[at + ARGS_WORD + 4] = chunks[i]!.length;
+    words[at + JUMPS_WORD] = RECORD_SIZE;
   }
-  const end = targets.length * RECORD_SIZE;
-  view.setUint32(end, syscallNumber("write", arch), true);
-  write64(view, end + RECORD_ARGS, socket);
-  write64(view, end + RECORD_ARGS + 8, SLOTS);
-  write64(view, end + RECORD_ARGS + 16, state.encoding.slots.next * 8);
-  view.setInt32(end + RECORD_ON_POSITIVE, LOADER - (BATCH + end), true);
+  const end = targets.length * RECORD_WORDS;
+  words[end] = syscallNumber("write", arch);
+  words[end + ARGS_WORD] = socket;
+  words[end + ARGS_WORD + 2] = SLOTS;
+  words[end + ARGS_WORD + 4] = state.encoding.slots.next * 8;
+  words[end + JUMPS_WORD] = LOADER - (BATCH + end * 4);
+  const message = new Uint8Array(words.buffer);
   state.batches.push({ message, chunks, steps: [], recordsAt: BATCH, writes: [] });
   state.preload = [];
 }

@@ -55,14 +55,16 @@ export function planBoundingSet(
   last: number,
   pointer: string,
 ): void {
+  const dropped = held & ~sets.bounding;
+  const halves = [Number(dropped & 0xffffffffn), Number(dropped >> 32n)];
+  const where = `${pointer}/capabilities/bounding`;
   for (let capability = 0; capability <= last; capability++) {
-    const bit = 1n << BigInt(capability);
-    if ((sets.bounding & bit) !== 0n || (held & bit) === 0n) continue;
+    if (((halves[capability >> 5]! >>> (capability & 31)) & 1) === 0) continue;
     add(program, {
       call: "prctl",
       args: [PR_CAPBSET_DROP, capability, 0, 0, 0],
       what: `drop ${capabilityNames[capability] ?? `capability ${capability}`} from the bounding set`,
-      pointer: `${pointer}/capabilities/bounding`,
+      pointer: where,
     });
   }
 }

@@ -101,7 +101,7 @@ export function program(name: string, options: { silent?: boolean } = {}): Progr
 }
 
 export function add(program: Program, ...steps: Step[]): void {
-  program.steps.push(...steps);
+  for (let i = 0; i < steps.length; i++) program.steps.push(steps[i]!);
 }
 
 /** Numbers slots from 3: the first three words of the area are what tells a reply from an error report. */
