@@ -113,7 +113,7 @@ function planSplit(context: PlanContext, entry: MountEntry): void {
   const target = openDestination(build, slots, { root: rootfs, path: destination, kind: "directory" }, origin);
   const system = {
     type: "tmpfs",
-    source: entry.mount.source ?? "tmpfs",
+    source: "tmpfs",
     data: ["mode=755"],
     attributes: attributes & ~MOUNT_ATTR_RDONLY,
   };

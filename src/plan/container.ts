@@ -52,6 +52,7 @@ export function newPlan(request: ContainerRequest): PlanContext {
     idmapNamespaces: [],
     checks: [],
     copies: [],
+    dev: {},
     hostMounts: [],
   };
 }

@@ -47,6 +47,11 @@ export interface PlanContext {
   readonly checks: DeviceCheck[];
   /** tmpcopyup: trees to copy after `build` and before the container's process starts. */
   readonly copies: CopyUp[];
+  /**
+   * The new file system that config.mounts has on /dev. What belongs directly into it is made by this descriptor: nobody
+   * else can reach it yet, so nothing needs to be looked for first.
+   */
+  readonly dev: { mount?: Slot | undefined };
   /** Without a mount namespace: what was mounted in the caller's, in order; delete unmounts it in reverse. */
   readonly hostMounts: string[];
 }

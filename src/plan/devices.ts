@@ -83,7 +83,9 @@ function makeNode(context: PlanContext, node: Node, origin: Origin): void {
   const made = slot(slots, `made ${node.path}`);
   const exists = label();
   const done = label();
-  const parent = createParents(build, slots, context.rootfs, names, origin);
+  const parent = openParent(context, names, origin);
+  const owner = [device.uid ?? 0, device.gid ?? 0] as const;
+  const ownedByRoot = owner[0] === 0 && owner[1] === 0;
   const mode = typeBits(device) | ((device.fileMode ?? 0o666) & 0o7777);
   const number = device.type === "p" ? 0 : makeDevice(device.major ?? 0, device.minor ?? 0);
   add(build, {
@@ -92,20 +94,36 @@ function makeNode(context: PlanContext, node: Node, origin: Origin): void {
     into: made,
     tolerate: ["EEXIST"],
     onTolerated: exists,
+    onZero: ownedByRoot ? done : undefined,
     ...origin,
   });
-  const owner = [device.uid ?? 0, device.gid ?? 0] as const;
-  add(build, {
-    call: "fchownat",
-    args: [parent, name, ...owner, AT_SYMLINK_NOFOLLOW],
-    ...origin,
-    what: `give the device "${node.path}" to ${owner.join(":")}`,
-    onZero: done,
-  });
+  if (!ownedByRoot) {
+    add(build, {
+      call: "fchownat",
+      args: [parent, name, ...owner, AT_SYMLINK_NOFOLLOW],
+      ...origin,
+      what: `give the device "${node.path}" to ${owner.join(":")}`,
+      onZero: done,
+    });
+  }
   place(build, exists);
   expectDevice(context, node, made, { from: parent, name, flags: AT_SYMLINK_NOFOLLOW }, origin);
   place(build, done);
-  if (parent !== context.rootfs) closeFd(build, parent);
+  closeParent(context, parent);
+}
+
+function openParent(context: PlanContext, names: readonly string[], origin: Origin): Slot {
+  const { dev, build, slots, rootfs } = context;
+  if (dev.mount !== undefined && isDirectlyInDev(names)) return dev.mount;
+  return createParents(build, slots, rootfs, names, origin);
+}
+
+function isDirectlyInDev(names: readonly string[]): boolean {
+  return names.length === 2 && names[0] === "dev";
+}
+
+function closeParent({ build, dev, rootfs }: PlanContext, parent: Slot): void {
+  if (parent !== rootfs && parent !== dev.mount) closeFd(build, parent);
 }
 
 /** Has the kernel say what is there already; `checkDevices` compares it with what should be. */
@@ -132,9 +150,17 @@ function expectDevice(
 
 /** Slots that a struct stat fits in, so that its fields can be arguments of later steps and come with the reply. */
 export function statBuffer(context: PlanContext, name: string): { buffer: Data; mode: Slot; rdev: Slot } {
-  const { words, mode, rdev } = statLayout(context.facts.arch);
-  const fields = Array.from({ length: words }, (_, i) => slot(context.slots, `stat of ${name}, word ${i}`));
-  return { buffer: addressOf(fields[0]!, fields.slice(1)), mode: fields[mode]!, rdev: fields[rdev]! };
+  const layout = statLayout(context.facts.arch);
+  const word = (index: number): Slot => ({
+    kind: "slot",
+    name: `stat of ${name}, word ${index}`,
+    index: first + index,
+  });
+  const first = context.slots.next;
+  context.slots.next += layout.words;
+  const mode = word(layout.mode);
+  const rdev = word(layout.rdev);
+  return { buffer: addressOf(word(0), [mode, rdev]), mode, rdev };
 }
 
 /** Binds the host's node of the same path on an empty file. What it is gets checked too: the host may have moved it. */
@@ -148,17 +174,18 @@ function bindNode(context: PlanContext, node: Node, origin: Origin): void {
   cloneTree(opener, tree, source, binding);
   if (onHost) changeAttributes(opener, tree, { propagation: basePropagation(context) }, binding);
   expectDevice(context, node, tree, { from: tree, name: "", flags: AT_EMPTY_PATH }, binding);
-  const place = openDestination(build, slots, { root: context.rootfs, path: node.path, kind: "file" }, binding);
+  const parent = isDirectlyInDev(components(node.path)) ? context.dev.mount : undefined;
+  const place = openDestination(build, slots, { root: context.rootfs, path: node.path, kind: "file", parent }, binding);
   attachMount(build, tree, place, binding);
   closeFd(build, place);
   closeFd(build, tree);
 }
 
 function planSymlinks(context: PlanContext): void {
-  const { build, slots } = context;
+  const { build } = context;
   const names = ["dev", "ptmx"];
   const origin = { what: 'make the symlinks in "/dev"', pointer: "" };
-  const parent = createParents(build, slots, context.rootfs, names, origin);
+  const parent = openParent(context, names, origin);
   for (const [name, target] of SYMLINKS) planSymlink(build, parent, name, target);
   planCore(build, parent);
   // An image's own ptmx would open the host's terminals where /dev is not a new tmpfs.
@@ -169,7 +196,7 @@ function planSymlinks(context: PlanContext): void {
     tolerate: ["ENOENT"],
   });
   add(build, { call: "symlinkat", args: ["pts/ptmx", parent, "ptmx"], what: 'make the symlink "/dev/ptmx"' });
-  closeFd(build, parent);
+  closeParent(context, parent);
 }
 
 function planSymlink(program: Program, directory: Slot, name: string, target: string): void {

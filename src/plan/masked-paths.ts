@@ -8,6 +8,9 @@ import { attachMount, changeAttributes, cloneTree, closeFd, makeFileSystem, type
 import { cleanPath, openInRoot } from "./paths.ts";
 import { add, label, place, type Slot, slot } from "./step.ts";
 
+/** Up to so many paths it is not worth closing what was opened for them: before execve(2) everything is closed. */
+const FEW = 64;
+
 /** A path that does not exist needs no hiding. */
 const ABSENT = ["ENOENT", "ENOTDIR"] as const;
 
@@ -22,7 +25,10 @@ export function planMaskedPaths(context: PlanContext): void {
   if (!hasMountNamespace(context)) throw needsMountNamespace("/linux/maskedPaths");
   const nothing = openNull(context);
   const empty = makeEmptyDirectory(context);
-  for (const [path, index] of paths) planMaskedPath(context, path, `/linux/maskedPaths/${index}`, nothing, empty);
+  const closes = paths.length > FEW;
+  for (const [path, index] of paths) {
+    planMaskedPath(context, { path, pointer: `/linux/maskedPaths/${index}`, closes }, nothing, empty);
+  }
   closeFd(context.enter, nothing);
   closeFd(context.enter, empty.mount);
   closeFd(context.enter, empty.attached, { tolerate: ["EBADF"] });
@@ -80,14 +86,15 @@ function makeEmptyDirectory(context: PlanContext): EmptyDirectory {
   return { mount, attached };
 }
 
-function planMaskedPath(
-  context: PlanContext,
-  path: string,
-  pointer: string,
-  nothing: Slot,
-  empty: EmptyDirectory,
-): void {
+interface PathEntry {
+  readonly path: string;
+  readonly pointer: string;
+  readonly closes: boolean;
+}
+
+function planMaskedPath(context: PlanContext, entry: PathEntry, nothing: Slot, empty: EmptyDirectory): void {
   const { enter, slots } = context;
+  const { path, pointer, closes } = entry;
   const origin: Origin = { what: `mask "${path}"`, pointer };
   const target = slot(slots, `masked ${path}`);
   const mask = slot(slots, `mask of ${path}`);
@@ -101,8 +108,8 @@ function planMaskedPath(
   place(enter, isDirectory);
   planMaskedDirectory(context, path, target, empty, origin);
   place(enter, close);
-  closeFd(enter, mask);
-  closeFd(enter, target);
+  if (closes) closeFd(enter, mask);
+  if (closes) closeFd(enter, target);
   place(enter, next);
 }
 
@@ -132,10 +139,13 @@ function planMaskedDirectory(
 export function planReadonlyPaths(context: PlanContext): void {
   const paths = distinct(context.config.linux?.readonlyPaths ?? []);
   if (paths.length > 0 && !hasMountNamespace(context)) throw needsMountNamespace("/linux/readonlyPaths");
-  for (const [path, index] of paths) planReadonlyPath(context, path, `/linux/readonlyPaths/${index}`);
+  const closes = paths.length > FEW;
+  for (const [path, index] of paths) {
+    planReadonlyPath(context, { path, pointer: `/linux/readonlyPaths/${index}`, closes });
+  }
 }
 
-function planReadonlyPath(context: PlanContext, path: string, pointer: string): void {
+function planReadonlyPath(context: PlanContext, { path, pointer, closes }: PathEntry): void {
   const { enter, slots } = context;
   const origin = { what: `make "${path}" read-only`, pointer };
   const target = slot(slots, `read-only ${path}`);
@@ -145,7 +155,7 @@ function planReadonlyPath(context: PlanContext, path: string, pointer: string): 
   cloneTree(enter, copy, { from: target, path: "", recursive: true }, origin);
   changeAttributes(enter, copy, { set: MOUNT_ATTR_RDONLY }, origin);
   attachMount(enter, copy, target, origin);
-  closeFd(enter, copy);
-  closeFd(enter, target);
+  if (closes) closeFd(enter, copy);
+  if (closes) closeFd(enter, target);
   place(enter, next);
 }

@@ -41,11 +41,12 @@ export function refused(entry: { readonly origin: Origin }, why: string): TsrunE
   return new TsrunError(`cannot ${what}: ${why} (${propertyOf(pointer)})`, { code: "EINVALIDCONFIG", pointer });
 }
 
+type Where = Pick<Destination, "root" | "path" | "parent" | "resolved">;
+
 /** Where it is mounted: below the root, and made by its resolved name when a symlink leads to where nothing is yet. */
-export function destinationOf(
-  context: PlanContext,
-  entry: MountEntry,
-): Pick<Destination, "root" | "path" | "resolved"> {
+export function destinationOf(context: PlanContext, entry: MountEntry): Where {
+  const directlyInDev = /^\/dev\/[^/]+$/.test(entry.destination);
+  const parent = directlyInDev ? context.dev.mount : undefined;
   const resolved = context.resolvedDestinations?.get(entry.destination);
-  return { root: context.rootfs, path: entry.destination, resolved };
+  return { root: context.rootfs, path: entry.destination, parent, resolved };
 }

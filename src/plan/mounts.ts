@@ -25,6 +25,7 @@ export function planMounts(context: PlanContext): void {
   for (const [index, mount] of (context.config.mounts ?? []).entries()) {
     const entry = readEntry(context, mount, `/mounts/${index}`);
     checkDestination(entry);
+    if (entry.destination === "/dev" && !entry.options.remount) context.dev.mount = undefined;
     planMount(context, entry);
     if (!hasMountNamespace(context) && !entry.options.remount) {
       context.hostMounts.push(context.rootfsPath + entry.destination);
@@ -113,7 +114,8 @@ function planNewMount(context: PlanContext, entry: MountEntry): void {
   if (options.copyUp) planCopyUp(context, entry, target, mount);
   if (!options.copyUp) closeFd(build, target);
   if (delayed) changeAttributes(context.enter, mount, { set: MOUNT_ATTR_RDONLY }, origin);
-  closeFd(delayed ? context.enter : build, mount);
+  if (destination === "/dev" && type === "tmpfs" && !options.copyUp) context.dev.mount = mount;
+  else closeFd(delayed ? context.enter : build, mount);
 }
 
 /** A second, detached mount of the tmpfs to copy to: nothing that is mounted in the first is in the way. */

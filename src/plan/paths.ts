@@ -114,6 +114,8 @@ export interface Destination {
   readonly plain?: boolean;
   /** The path that symlinks make of it, as tsrun saw it: where it is made when it is missing. */
   readonly resolved?: string | undefined;
+  /** The parent, when it is ours alone: then nothing is looked for, and `root` and what leads to it play no part. */
+  readonly parent?: Slot | undefined;
   /** The last component is not followed when it is a symlink (dest-nofollow). */
   readonly noFollow?: boolean;
 }
@@ -132,6 +134,10 @@ export function openDestination(
 ): Slot {
   const found = slot(table, `destination ${wanted.path}`);
   const names = components(wanted.path);
+  if (wanted.parent !== undefined) {
+    createDestination(program, table, wanted, names, found, origin);
+    return found;
+  }
   const missing = label();
   const done = label();
   const flags = O_PATH | (wanted.kind === "directory" ? O_DIRECTORY : 0) | (wanted.noFollow === true ? O_NOFOLLOW : 0);
@@ -159,7 +165,7 @@ function createDestination(
   found: Slot,
   origin: Origin,
 ): void {
-  const parent = createParents(program, table, wanted.root, names, origin, wanted.plain === true);
+  const parent = wanted.parent ?? createParents(program, table, wanted.root, names, origin, wanted.plain === true);
   const last = names.at(-1) ?? ".";
   const file = label();
   const done = label();
@@ -172,7 +178,7 @@ function createDestination(
     makeFile(program, table, wanted, parent, last, names.join("/"), found, origin);
   }
   place(program, done);
-  if (parent !== wanted.root) closeFd(program, parent);
+  if (parent !== wanted.root && parent !== wanted.parent) closeFd(program, parent);
 }
 
 /** The parent directory of the last of `names`, made where it is missing. */

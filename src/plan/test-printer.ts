@@ -93,6 +93,7 @@ export function testContext(config: Partial<Config> = {}, facts: Partial<HostFac
     idmapNamespaces: [],
     checks: [],
     copies: [],
+    dev: {},
     hostMounts: [],
   };
 }
