@@ -105,27 +105,31 @@ function newState(encoding: Encoding): State {
 
 function encodeProgram(state: State, program: Program): void {
   const steps = program.steps;
-  let first = state.steps.length;
   /** The furthest target of a jump so far: a cut may only be made at or behind it. */
   let target = 0;
-  let from = 0;
+  /** What turns the number of a step into its place in the batch. */
+  let shift = state.steps.length;
   for (let i = 0; i < steps.length; i++) {
-    if (i >= target && isNearlyFull(state) && !refersBack(state, steps[i]!)) {
-      flush(state, false);
-      first = 0;
-      from = i;
-    }
     const step = steps[i]!;
-    target = Math.max(target, jumpTarget(step.onPositive), jumpTarget(step.onZero), jumpTarget(step.onTolerated));
-    for (const place of [step.onPositive, step.onZero, step.onTolerated]) {
-      if (place !== undefined && (place.at < from || place.at > steps.length)) {
-        throw new Error(
-          `step ${i} of program "${program.name}" (${step.what}) jumps to ${place.at}, outside its batch`,
-        );
-      }
+    if (i >= target && isNearlyFull(state) && !refersBack(state, step)) {
+      flush(state, false);
+      shift = -i;
     }
-    encodeStep(state, step, i - from + first, first - from);
+    encodeStep(state, step, i + shift);
+    const { onPositive, onZero, onTolerated } = step;
+    if (onPositive === undefined && onZero === undefined && onTolerated === undefined) continue;
+    const jumps = state.records.subarray((i + shift) * RECORD_WORDS + JUMPS_WORD);
+    for (const [n, label] of [onPositive, onZero, onTolerated].entries()) {
+      if (label === undefined) continue;
+      if (label.at + shift < 0 || label.at > steps.length) throw strayJump(program, step, label);
+      jumps[n] = (label.at - i) * RECORD_SIZE;
+      target = Math.max(target, label.at);
+    }
   }
+}
+
+function strayJump(program: Program, step: Step, { at }: Label): Error {
+  return new Error(`"${step.what}" of program "${program.name}" jumps to ${at}, outside its batch`);
 }
 
 /** Uses a struct, or a slot in one, that the batch so far has laid out. */
@@ -136,20 +140,15 @@ function refersBack(state: State, step: Step): boolean {
   );
 }
 
-function jumpTarget(label: Label | undefined): number {
-  return label === undefined ? 0 : label.at;
-}
-
 function isNearlyFull(state: State): boolean {
-  const used = state.dataEnd + state.steps.length * RECORD_SIZE;
-  return used > MESSAGE_LIMIT - 4 * HEAP_THRESHOLD && state.steps.length > 0;
+  const count = state.steps.length;
+  return count > 0 && state.dataEnd + count * RECORD_SIZE > MESSAGE_LIMIT - 4 * HEAP_THRESHOLD;
 }
 
 /**
- * Writes one record; `index` is its place in the batch, `shift` what turns a label into such a place. This runs for
- * some hundred steps before any of it is compiled, hence words of a typed array in place of a DataView, and plain loops.
+ * Writes one record but for its jumps; `index` is its place in the batch. This runs for some hundred steps before any of it is compiled, hence words of a typed array in place of a DataView, and plain loops.
  */
-function encodeStep(state: State, step: Step, index: number, shift: number): void {
+function encodeStep(state: State, step: Step, index: number): void {
   const words = state.records;
   const at = index * RECORD_WORDS;
   if ((index + 2) * RECORD_SIZE + state.dataEnd > MESSAGE_LIMIT)
@@ -162,9 +161,10 @@ function encodeStep(state: State, step: Step, index: number, shift: number): voi
     const arg = args[n]!;
     const place = at + ARGS_WORD + 2 * n;
     if (typeof arg === "number") putNumber(words, place, arg);
+    else if (typeof arg === "string") words[place] = stringAddress(state, arg);
     else if (typeof arg === "object" && arg.kind === "slot" && arg.value === undefined) {
       flags |= 1 << n;
-      words[place] = slotAddress(state, arg);
+      words[place] = arg.home === undefined ? SLOTS + 8 * arg.index : slotAddress(state, arg);
     } else put(words, place, argValue(state, arg));
   }
   words[at] = syscallNumber(step.call, state.encoding.arch);
@@ -180,9 +180,9 @@ function encodeStep(state: State, step: Step, index: number, shift: number): voi
       words[word] = words[word]! | (1 << (errno & 31));
     }
   }
-  words[at + JUMPS_WORD] = distance(step.onPositive, index, shift);
-  words[at + JUMPS_WORD + 1] = distance(step.onZero, index, shift);
-  words[at + JUMPS_WORD + 2] = distance(step.onTolerated, index, shift);
+  words[at + JUMPS_WORD] = RECORD_SIZE;
+  words[at + JUMPS_WORD + 1] = RECORD_SIZE;
+  words[at + JUMPS_WORD + 2] = RECORD_SIZE;
   state.steps.push(step);
 }
 
@@ -192,10 +192,6 @@ const ARGS_WORD = RECORD_ARGS / 4;
 const INTO_WORD = RECORD_INTO / 4;
 const TOLERATED_WORD = RECORD_TOLERATED / 4;
 const JUMPS_WORD = RECORD_ON_POSITIVE / 4;
-
-function distance(label: Label | undefined, index: number, shift: number): number {
-  return label === undefined ? RECORD_SIZE : (label.at + shift - index) * RECORD_SIZE;
-}
 
 /** A 64-bit value into two words that are 0; a typed array takes a number modulo 2^32. */
 function put(words: Int32Array, at: number, value: number | bigint): void {
