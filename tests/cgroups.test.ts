@@ -82,7 +82,7 @@ for (const [title, options, unified] of VIEWS) {
       config.mounts.push({ destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["rw"] });
     }, options);
     const top = unified ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
-    const script = `mkdir -p ${top}/one/two && sh -c 'echo $$ > ${top}/one/two/cgroup.procs; exec sleep 1000' &`;
+    const script = `mkdir -p ${top}/one/two && sh -c 'echo $$ > ${top}/one/two/cgroup.procs; exec sleep 1000' > /dev/null 2>&1 < /dev/null &`;
     mustSucceed(exec(b, ["/bin/sh", "-c", `${script} sleep 0.1`], options));
     expect(cgroupsOf(b.id).some((path) => path.endsWith("/one/two"))).toBe(true);
     mustSucceed(remove(b, { ...options, flags: ["--force"] }));

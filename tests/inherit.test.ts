@@ -9,7 +9,7 @@ const skip = runc === null && "runc is not there to compare with";
 
 /** Lines of /proc/self/status that say what the process is, not which one it is or how much it has used. */
 const STATUS =
-  "grep -E '^(Umask|State|TracerPid|Uid|Gid|Groups|CoreDumping|THP_enabled|Threads|Sig|Shd|Cap|NoNewPrivs|Seccomp|Speculation|Cpus_allowed|Mems_allowed|NSpid)' /proc/self/status | grep -v -e ^NSpid";
+  "grep -E '^(Umask|TracerPid|Uid|Gid|Groups|CoreDumping|THP_enabled|Threads|Sig(Pnd|Blk|Ign|Cgt)|Shd|Cap|NoNewPrivs|Seccomp|Speculation|Cpus_allowed|Mems_allowed|NSpid)' /proc/self/status | grep -v -e ^NSpid";
 
 /** What of a container's surroundings a script can see → a name for it. */
 const VIEWS: readonly (readonly [title: string, script: string])[] = [
@@ -19,7 +19,7 @@ const VIEWS: readonly (readonly [title: string, script: string])[] = [
   ["limit of open files", "grep 'Max open files' /proc/1/limits"],
   ["environment", "tr '\\0' '\\n' < /proc/1/environ | sort"],
   ["descriptors", "for f in /proc/1/fd/*; do echo $f; done"],
-  ["working directory and root", "readlink /proc/1/cwd /proc/1/root"],
+  ["working directory and root", "readlink /proc/1/cwd; readlink /proc/1/root"],
   ["process group, session, terminal", "cut -d' ' -f 5-7 /proc/1/stat"],
   ["nice value, policy, real-time priority", "cut -d' ' -f 19,40,41 /proc/1/stat"],
   [
@@ -82,7 +82,7 @@ const CONFIGS: readonly (readonly [title: string, change: Change, options: RunOp
     () => {},
     {
       env: { ...PLAIN_ENV, LEAKED: "yes", BUN_OPTIONS: "", NODE_OPTIONS: "--x" },
-      through: ["sh", "-c", 'exec 3< /etc/passwd 9< / 77< /etc/group; exec "$@"', "sh"],
+      through: ["sh", "-c", 'exec 3< /etc/passwd 9< / 8< /etc/group; exec "$@"', "sh"],
     },
   ],
   ["a caller with a nice value", () => {}, { through: ["nice", "-n", "5"] }],

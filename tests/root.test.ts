@@ -111,7 +111,7 @@ test("empty but for a mounted program", () => {
   const b = bundle((config, at) => {
     rmSync(at.rootfs, { recursive: true });
     mkdirSync(at.rootfs);
-    config.mounts = [{ destination: "/run/busybox", type: "bind", source: "/bin/busybox", options: ["bind", "ro"] }];
+    config.mounts.push({ destination: "/run/busybox", type: "bind", source: "/bin/busybox", options: ["bind", "ro"] });
     config.process.args = ["/run/busybox", "echo", "ran"];
   });
   expect(run(b).stdout).toBe("ran\n");

@@ -92,14 +92,20 @@ export function suite(topic: string) {
     return commandBeside(commandLine(root, args, options), options);
   }
 
+  /** A container that was made where only cgroup v2 is seen is looked after there too. */
+  const views = new Map<string, RunOptions>();
+  const within = (b: Bundle, options: RunOptions): RunOptions => ({ ...views.get(b.id), ...options });
+
   const withBundle =
     (name: string) =>
-    (b: Bundle, options: RunOptions = {}) =>
-      runtime([name, ...(options.flags ?? []), "--bundle", b.dir, b.id], options);
+    (b: Bundle, options: RunOptions = {}) => {
+      if (options.view !== undefined) views.set(b.id, { view: options.view });
+      return runtime([name, ...(options.flags ?? []), "--bundle", b.dir, b.id], options);
+    };
   const withId =
     (name: string) =>
     (b: Bundle, options: RunOptions = {}) =>
-      runtime([name, ...(options.flags ?? []), b.id], options);
+      runtime([name, ...(options.flags ?? []), b.id], within(b, options));
   const run = withBundle("run");
   const create = withBundle("create");
   const start = withId("start");
@@ -107,11 +113,11 @@ export function suite(topic: string) {
   const remove = withId("delete");
 
   function kill(b: Bundle, signal?: string): Result {
-    return runtime(["kill", b.id, ...(signal === undefined ? [] : [signal])]);
+    return runtime(["kill", b.id, ...(signal === undefined ? [] : [signal])], within(b, {}));
   }
 
   function exec(b: Bundle, argv: readonly string[], options: RunOptions = {}): Result {
-    return runtime(["exec", ...(options.flags ?? []), b.id, ...argv], options);
+    return runtime(["exec", ...(options.flags ?? []), b.id, ...argv], within(b, options));
   }
 
   /** What `script` prints inside a container with this change of the base config; the container must succeed. */
@@ -170,7 +176,7 @@ export function suite(topic: string) {
   function tidy(): string[] {
     const bundles = made;
     made = [];
-    for (const b of bundles) if (existsSync(`${root}/${b.id}`)) runtime(["delete", "--force", b.id]);
+    for (const b of bundles) if (existsSync(`${root}/${b.id}`)) remove(b, { flags: ["--force"] });
     const leaks: string[] = [];
     for (const action of undo.splice(0).reverse()) {
       try {
@@ -201,7 +207,7 @@ export function suite(topic: string) {
     if (failure === undefined && leaks.length > 0) failure = new Error(`left behind: ${leaks.join("; ")}`);
     const reason = known.get(name);
     if (reason === undefined && failure !== undefined) throw failure;
-    if (reason !== undefined && failure === undefined) {
+    if (reason !== undefined && failure === undefined && !reason.startsWith("sometimes: ")) {
       throw new Error(`passes, but tests/expected/${RUNTIME_NAME}.json lists it ("${reason}"): remove the line`);
     }
   }
