@@ -1,33 +1,20 @@
 import { type Agent, finish, readInAgent, runInAgent, type Sent, send, spawnAgent } from "../agent/session.ts";
-import { planCgroup } from "../cgroup/cgroupfs.ts";
-import type { CgroupManager } from "../cgroup/choose.ts";
-import { cgroupDirectories, cgroupMap, cgroupRecord, containerCgroups } from "../cgroup/paths.ts";
-import { readCgroups } from "../cgroup/read-cgroups.ts";
+import { containerCgroups } from "../cgroup/paths.ts";
 import { removeCgroups } from "../cgroup/remove.ts";
-import { errorMessage, TsrunError } from "../errors.ts";
+import { errorMessage } from "../errors.ts";
 import { runHooksInContainer } from "../hooks/in-container.ts";
 import { runHooks } from "../hooks/run.ts";
-import type { HostFacts } from "../host/facts.ts";
 import { sys } from "../kernel/kernel.ts";
 import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
 import { environmentValue, mergeEnvironment } from "../plan/command.ts";
-import {
-  mustPrepareFirst,
-  newPlan,
-  planBeginning,
-  planConnect,
-  planHold,
-  planRest,
-  planSendPidfd,
-} from "../plan/container.ts";
+import { mustPrepareFirst, planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { checkDevices } from "../plan/devices.ts";
 import { homeOf } from "../plan/passwd.ts";
-import { type Program, type Slot, type SlotTable, slot } from "../plan/step.ts";
-import { unixAddress } from "../plan/terminal.ts";
+import type { Program, Slot, SlotTable } from "../plan/step.ts";
 import { pendingProperties } from "../spec/pending.ts";
-import type { Config, HookKind } from "../spec/types.ts";
+import type { HookKind } from "../spec/types.ts";
 import { START_SOCKET } from "../state/names.ts";
 import { processStartTime } from "../state/process.ts";
 import type { ContainerState, StartState } from "../state/state.ts";
@@ -40,34 +27,18 @@ import {
 } from "../state/store.ts";
 import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
-import { readResolvedDestinations } from "./resolved-destinations.ts";
+import { beginPlan, completePlan, type PlanRequest } from "./planning.ts";
 import { stateDocument } from "./state-document.ts";
 
-export interface CreateRequest {
+export interface CreateRequest extends PlanRequest {
   readonly root: string;
-  readonly id: string;
-  /** Absolute. */
-  readonly bundle: string;
-  readonly config: Config;
   /** The text that `config` was read from. */
   readonly configText: string;
-  readonly facts: HostFacts;
-  readonly cgroupManager: CgroupManager;
-  /** No cgroup is better than no container. */
-  readonly mayGoWithoutCgroup: boolean;
-  readonly noPivot: boolean;
-  readonly noNewKeyring: boolean;
   readonly preserveFds: number;
-  /** Where the terminal goes: the path of an engine's socket, or a descriptor of tsrun's own. */
-  readonly console: string | number | undefined;
-  readonly pidfdSocket: string | undefined;
   /** Variables that the environment gets besides the config's. */
   readonly extraEnv: readonly string[];
-  /** Which of 0, 1 and 2 should belong to the user of the process. */
-  readonly stdio: readonly number[];
   /** Wait for start on a socket; false when this very tsrun goes on to start it. */
   readonly waitsForStart: boolean;
-  readonly warn: (message: string) => void;
 }
 
 /** A container whose process is complete but for the last batch. */
@@ -100,7 +71,7 @@ function create(request: CreateRequest, undo: Undo): CreatedContainer {
   undo.add(() => removeContainerDirectory(request.root, request.id));
   warnOfPending(request);
   const { plan, state: planned, agent } = beginContainer(request, directory, undo);
-  const state = attachContainer(request, plan, planned, directory, undo);
+  const state = attachContainer(plan, planned, directory, undo);
   buildContainer(request, plan, agent, state);
   const complete = { ...state, start: startState(request, plan, agent) };
   return { plan, agent, state: complete, directory, undo: undo.run };
@@ -119,35 +90,23 @@ interface Begun {
 
 /** Up to a process in the container's namespaces. Planning goes on while the kernel makes them. */
 function beginContainer(request: CreateRequest, directory: number, undo: Undo): Begun {
-  const { config, facts, id } = request;
-  const directories =
-    request.cgroupManager === "disabled" ? [] : cgroupDirectories(config.linux?.cgroupsPath, id, facts.cgroup);
-  const found = readCgroups(directories, facts.cgroup.mode === "unified", request.mayGoWithoutCgroup);
-  for (const warning of found.warnings) request.warn(warning);
-  const used = found.cgroups.map(({ directory }) => directory);
-  const planned = { ...request, cgroupPaths: cgroupMap(used) };
-  const plan = newPlan(planned);
-  const state = newState(request, plan, cgroupRecord(used));
+  const socketPath = request.waitsForStart ? `/proc/self/fd/${directory}/${START_SOCKET}` : undefined;
+  const { plan, listening, cgroups } = beginPlan(request, socketPath);
+  if (listening !== undefined) holds.set(plan, listening);
+  const state = newState(request, plan, cgroups);
   saveConfig(directory, request.configText);
   writeDraft(directory, state);
-  planBeginning(plan, planCgroup(plan, found.cgroups));
   undo.add(() => void removeCgroups(containerCgroups(state.cgroup_paths)));
 
   const first = mustPrepareFirst(plan);
-  const planAll = () => {
-    const resolvedDestinations = readResolvedDestinations(config, plan.rootfsPath);
-    planRest({ ...plan, resolvedDestinations }, planned, planConsole(request, plan));
-  };
-  if (first) planAll();
+  if (first) completePlan(request, plan);
   runProgram(plan.prepare, sys);
   const prepared = plan.prepare.steps.length;
-  const listening = request.waitsForStart ? listen(directory, plan) : undefined;
   const agent = spawnAgent(directory);
   undo.add(() => endAgent(agent));
   closeOnExec();
   const sent = send(agent, [plan.unshare], plan.slots);
-  if (!first) planAll();
-  if (listening !== undefined) holds.set(plan, listening);
+  if (!first) completePlan(request, plan);
   runProgram({ ...plan.prepare, steps: plan.prepare.steps.slice(prepared) }, sys);
   finishUnshare(sent, plan, agent, undo);
   return { plan, state, agent };
@@ -156,37 +115,18 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
 /** The listening socket of each plan that waits for start. */
 const holds = new WeakMap<PlanContext, Slot>();
 
-function planConsole(request: CreateRequest, plan: PlanContext): Slot | undefined {
-  if (request.config.process?.terminal !== true || request.console === undefined) return undefined;
-  if (typeof request.console === "string") return planConnect(plan, request.console, "console socket");
-  return { ...slot(plan.slots, "console socket"), value: request.console };
-}
-
 /** Everything that tsrun has open is its own again: hooks must not inherit what was meant for the agent. */
 function closeOnExec(): void {
   const CLOSE_RANGE_CLOEXEC = 4;
   sys("close_range", 3, 0xffffffff, CLOSE_RANGE_CLOEXEC);
 }
 
+/** On failure the first agent still waits for another batch; undo ends it. */
 function finishUnshare(sent: Sent, plan: PlanContext, agent: Agent, undo: Undo): void {
-  try {
-    finish(sent);
-  } finally {
-    reap(agent.pid);
-  }
+  finish(sent);
+  reap(agent.pid);
   const pid = plan.initPid.value!;
   undo.add(() => killAndReap(pid));
-}
-
-/** A socket in the state directory, so that start finds it; by descriptor, for paths are longer than sun_path. */
-function listen(directory: number, plan: PlanContext): Slot {
-  const SOCK_SEQPACKET = 5;
-  const AF_UNIX = 1;
-  const fd = sys("socket", AF_UNIX, SOCK_SEQPACKET, 0);
-  const address = unixAddress(`/proc/self/fd/${directory}/${START_SOCKET}`);
-  const failed = Math.min(fd, sys("bind", fd, address, address.length), sys("listen", fd, 1));
-  if (failed < 0) throw new TsrunError(`cannot listen on "${START_SOCKET}" in the state directory: errno ${-failed}`);
-  return { ...slot(plan.slots, "listening socket"), value: fd };
 }
 
 function newState(request: CreateRequest, plan: PlanContext, cgroups: Record<string, string>): ContainerState {
@@ -210,13 +150,7 @@ function newState(request: CreateRequest, plan: PlanContext, cgroups: Record<str
 }
 
 /** What tsrun does to the new process from outside: id maps, limits, idmapped mounts, pidfd. */
-function attachContainer(
-  request: CreateRequest,
-  plan: PlanContext,
-  planned: ContainerState,
-  directory: number,
-  undo: Undo,
-): ContainerState {
+function attachContainer(plan: PlanContext, planned: ContainerState, directory: number, undo: Undo): ContainerState {
   const pid = plan.initPid.value!;
   const state = {
     ...planned,
@@ -226,7 +160,6 @@ function attachContainer(
   };
   writeDraft(directory, state);
   undo.add(() => unmount(plan.hostMounts));
-  if (request.pidfdSocket !== undefined) planSendPidfd(plan, plan.initPid, request.pidfdSocket);
   performIdmaps(plan, directory);
   runProgram(plan.attach, sys);
   return state;
@@ -264,8 +197,6 @@ function runCreateHooks(request: CreateRequest, plan: PlanContext, agent: Agent,
 
 /** tsrun's own copies of what the agent inherited; a foreground tsrun would keep mounts busy with them. */
 function closePrepared(plan: PlanContext): void {
-  const listening = holds.get(plan);
-  if (listening?.value !== undefined) sys("close", listening.value);
   for (const { call, into } of plan.prepare.steps) {
     const opens = call === "openat" || call === "openat2" || call === "open_tree" || call === "socket";
     if (opens && into?.value !== undefined && into.value > 2) sys("close", into.value);

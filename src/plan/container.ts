@@ -13,6 +13,7 @@ import { opensOnHost, planPivot, planRootfs } from "./rootfs.ts";
 import { add, bytes, type Program, program, type Slot, type SlotTable, slot, slotTable, socket } from "./step.ts";
 import { planSysctl } from "./sysctl.ts";
 import { planSendDescriptor, planTerminal, unixAddress } from "./terminal.ts";
+import { planTrial, type Trial } from "./trial.ts";
 
 export interface ContainerRequest {
   readonly config: Config;
@@ -24,6 +25,8 @@ export interface ContainerRequest {
   readonly noNewKeyring: boolean;
   readonly cgroupPaths: ReadonlyMap<string, string>;
   readonly stdio: readonly number[];
+  /** tsrun try only. */
+  readonly trial?: Trial | undefined;
 }
 
 /** Empty programs for one container. */
@@ -54,6 +57,7 @@ export function newPlan(request: ContainerRequest): PlanContext {
     copies: [],
     dev: {},
     hostMounts: [],
+    trial: request.trial,
   };
 }
 
@@ -86,6 +90,7 @@ export function planRest(plan: PlanContext, request: ContainerRequest, console: 
   planOpenPasswd(plan.identity, plan.slots, plan.rootfs);
   planIdentity(context);
   planLookup(plan.identity, context.process, context.pointer);
+  if (plan.trial !== undefined) planTrial(plan, plan.trial);
 }
 
 function processContext(plan: PlanContext, request: ContainerRequest): ProcessContext | undefined {
@@ -122,6 +127,7 @@ function planNames({ config, build }: PlanContext): void {
 }
 
 const SOCK_STREAM = 1;
+const SOCK_SEQPACKET = 5;
 const AF_UNIX = 1;
 
 /** Connects to a socket of an engine, in tsrun; the agent inherits the descriptor. */
@@ -135,6 +141,20 @@ export function planConnect(plan: PlanContext, path: string, what: string): Slot
     { call: "connect", args: [console, bytes(address), address.length], what: doing },
   );
   return console;
+}
+
+/** Where a created container waits, and start finds it: by way of a descriptor, for paths are longer than sun_path. */
+export function planListen(plan: PlanContext, path: string): Slot {
+  const listening = slot(plan.slots, "listening socket");
+  const address = unixAddress(path);
+  const what = `listen on ${JSON.stringify(path.slice(path.lastIndexOf("/") + 1))} in the state directory`;
+  add(
+    plan.prepare,
+    { call: "socket", args: [AF_UNIX, SOCK_SEQPACKET, 0], into: listening, what },
+    { call: "bind", args: [listening, bytes(address), address.length], what },
+    { call: "listen", args: [listening, 1], what },
+  );
+  return listening;
 }
 
 /** --pidfd-socket: tsrun sends a pidfd of the process (go-runc receives it). */

@@ -1,0 +1,72 @@
+import { planCgroup } from "../cgroup/cgroupfs.ts";
+import type { CgroupManager } from "../cgroup/choose.ts";
+import { planLimits } from "../cgroup/limits.ts";
+import { cgroupDirectories, cgroupMap, cgroupRecord } from "../cgroup/paths.ts";
+import { readCgroups } from "../cgroup/read-cgroups.ts";
+import type { HostFacts } from "../host/facts.ts";
+import {
+  type ContainerRequest,
+  newPlan,
+  planBeginning,
+  planConnect,
+  planListen,
+  planRest,
+  planSendPidfd,
+} from "../plan/container.ts";
+import type { PlanContext } from "../plan/context.ts";
+import { type Slot, slot } from "../plan/step.ts";
+import type { Config } from "../spec/types.ts";
+import { readResolvedDestinations } from "./resolved-destinations.ts";
+
+/** What a container is planned from: by create, which does it, and by `tsrun plan`, which prints it. */
+export interface PlanRequest extends Omit<ContainerRequest, "cgroupPaths"> {
+  readonly config: Config;
+  readonly facts: HostFacts;
+  readonly cgroupManager: CgroupManager;
+  /** No cgroup is better than no container. */
+  readonly mayGoWithoutCgroup: boolean;
+  /** Where the terminal goes: the path of an engine's socket, or a descriptor of tsrun's own. */
+  readonly console: string | number | undefined;
+  readonly pidfdSocket: string | undefined;
+  readonly warn: (message: string) => void;
+}
+
+export interface BegunPlan {
+  readonly plan: PlanContext;
+  /** The socket that start will connect to; undefined when this very tsrun goes on to start the container. */
+  readonly listening: Slot | undefined;
+  /** The container's cgroups, for state.json. */
+  readonly cgroups: Record<string, string>;
+}
+
+/** Up to a process in the container's namespaces. `socketPath` is where a container that waits for start listens. */
+export function beginPlan(request: PlanRequest, socketPath: string | undefined): BegunPlan {
+  const { config, facts, id } = request;
+  const directories =
+    request.cgroupManager === "disabled" ? [] : cgroupDirectories(config.linux?.cgroupsPath, id, facts.cgroup);
+  const found = readCgroups(directories, facts.cgroup.mode === "unified", request.mayGoWithoutCgroup);
+  for (const warning of found.warnings) request.warn(warning);
+  const used = found.cgroups.map(({ directory }) => directory);
+  const plan = newPlan({ ...request, cgroupPaths: cgroupMap(used) });
+  planBeginning(plan, planCgroup(plan, found.cgroups));
+  if (request.trial !== undefined) planLimits(plan, request.trial.limits);
+  const listening = socketPath === undefined ? undefined : planListen(plan, socketPath);
+  return { plan, listening, cgroups: cgroupRecord(used) };
+}
+
+/** Everything else but what start does. */
+export function completePlan(request: PlanRequest, plan: PlanContext): void {
+  const resolvedDestinations = readResolvedDestinations(request.config, plan.rootfsPath);
+  planRest(
+    { ...plan, resolvedDestinations },
+    { ...request, cgroupPaths: plan.cgroupPaths },
+    planConsole(request, plan),
+  );
+  if (request.pidfdSocket !== undefined) planSendPidfd(plan, plan.initPid, request.pidfdSocket);
+}
+
+function planConsole(request: PlanRequest, plan: PlanContext): Slot | undefined {
+  if (request.config.process?.terminal !== true || request.console === undefined) return undefined;
+  if (typeof request.console === "string") return planConnect(plan, request.console, "console socket");
+  return { ...slot(plan.slots, "console socket"), value: request.console };
+}
