@@ -22,8 +22,10 @@ export function processesOf(mark: string): number[] {
 }
 
 function isMarked(pid: number, mark: string): boolean {
-  if (/^State:\t[ZX]/m.test(readProc(pid, "status"))) return false;
-  if (readProc(pid, "cgroup").includes(mark) || readProc(pid, "cmdline").includes(mark)) return true;
+  const program = readProc(pid, "cmdline");
+  // Zombies, and what has ended but for being reaped, have no memory to show: waiting for them is their parent's business.
+  if (program === "") return false;
+  if (program.includes(mark) || readProc(pid, "cgroup").includes(mark)) return true;
   return readProc(pid, "environ").includes(mark);
 }
 
