@@ -1,0 +1,96 @@
+import type { Results } from "./bench.ts";
+
+/** The results as Markdown: medians, with how they stand to runc's and crun's. */
+export function table(results: Results): string {
+  const parts = [
+    ...results.times.map(({ view, times }) => timesTable(view, times)),
+    namespacesLine(results),
+    memoryTable(results),
+    `${results.machine}. ${results.runtimes.map(({ name, version }) => `${name} ${version}`).join(", ")}. ${results.date}${results.quick ? ", quick and therefore rough" : ""}.`,
+  ];
+  return `${parts.join("\n\n")}\n`;
+}
+
+function timesTable(view: string, times: Results["times"][number]["times"]): string {
+  const operations = [...new Set(times.map(({ operation }) => operation))];
+  const runtimes = [...new Set(times.map(({ runtime }) => runtime))];
+  const at = (operation: string, runtime: string) =>
+    times.find((entry) => entry.operation === operation && entry.runtime === runtime)!;
+  const others = runtimes.slice(1);
+  const rows = operations.map((operation) => [
+    operation,
+    ...runtimes.map(
+      (runtime) => `${at(operation, runtime).median.toFixed(1)} (${at(operation, runtime).min.toFixed(1)})`,
+    ),
+    ...others.map((other) => ratio(at(operation, runtimes[0]!).median, at(operation, other).median)),
+  ]);
+  const runs = Math.min(...times.map((entry) => entry.runs));
+  return `Milliseconds with ${view}: median (least) of ${runs} runs each.\n\n${markdown(
+    ["", ...runtimes, ...others.map((other) => `÷ ${other}`)],
+    rows,
+  )}`;
+}
+
+function namespacesLine({ namespaces: { median, min } }: Results): string {
+  const figures = `${median.toFixed(1)} (${min.toFixed(1)})`;
+  return `Making and removing the same namespaces without a runtime (\`unshare\`, cgroup v2): ${figures} ms.`;
+}
+
+function memoryTable({ created, limits, runtimes }: Results): string {
+  const names = runtimes.map(({ name }) => name);
+  const row = (title: string, values: Map<string, number>) => [
+    title,
+    ...names.map((name) => values.get(name)?.toLocaleString("en") ?? "–"),
+    ...names.slice(1).map((name) => ratio(values.get(names[0]!), values.get(name))),
+  ];
+  const rows = [
+    row("PSS of a created container", new Map(created.map((entry) => [entry.runtime, entry.pss]))),
+    row("… of it private", new Map(created.map((entry) => [entry.runtime, entry.private]))),
+  ];
+  if (limits.length > 0)
+    rows.push(row("smallest limit in which `run` works", new Map(limits.map((entry) => [entry.runtime, entry.limit]))));
+  return `Memory, kB.\n\n${markdown(["", ...names, ...names.slice(1).map((other) => `÷ ${other}`)], rows)}`;
+}
+
+function ratio(ours: number | undefined, theirs: number | undefined): string {
+  if (ours === undefined || theirs === undefined) return "–";
+  const value = ours / theirs;
+  return value < 0.095 ? value.toFixed(3) : value.toFixed(2);
+}
+
+function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const width = (column: number) => Math.max(3, ...[head, ...rows].map((row) => row[column]!.length));
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell, at) => (at === 0 ? cell.padEnd(width(at)) : cell.padStart(width(at)))).join(" | ")} |`;
+  const rule = `| ${head.map((_, at) => (at === 0 ? "-".repeat(width(at)) : `${"-".repeat(width(at) - 1)}:`)).join(" | ")} |`;
+  return [line(head), rule, ...rows.map(line)].join("\n");
+}
+
+interface Target {
+  readonly what: string;
+  readonly measured: number;
+  readonly limit: number;
+}
+
+/** What tsrun promises, and what was measured. */
+export function targets({ times, created }: Results): Target[] {
+  const found: Target[] = [];
+  const first = times[0]?.times ?? [];
+  for (const operation of ["run", "exec"]) {
+    const median = (runtime: string) =>
+      first.find((entry) => entry.operation === operation && entry.runtime === runtime)!.median;
+    found.push({ what: `${operation} ÷ runc`, measured: median("tsrun") / median("runc"), limit: 0.6 });
+    found.push({ what: `${operation} ÷ crun`, measured: median("tsrun") / median("crun"), limit: 1.25 });
+  }
+  const pss = created.find(({ runtime }) => runtime === "tsrun")!.pss;
+  return [...found, { what: "PSS of a created container, kB", measured: pss, limit: 64 }];
+}
+
+export function targetLines(results: Results): string {
+  return targets(results)
+    .map(({ what, measured, limit }) => {
+      const verdict = measured <= limit ? "met" : "MISSED";
+      return `${verdict.padEnd(7)} ${what}: ${Number(measured.toFixed(2))}, at most ${limit}\n`;
+    })
+    .join("");
+}
