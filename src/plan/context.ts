@@ -1,6 +1,7 @@
 import type { HostFacts } from "../host/facts.ts";
 import type { Config, IdMapping } from "../spec/types.ts";
 import type { Program, Slot, SlotTable } from "./step.ts";
+import type { Trial } from "./trial.ts";
 
 /**
  * What the planners of a container share. Each planner appends steps to the programs below; they run in this order:
@@ -52,6 +53,8 @@ export interface PlanContext {
    * else can reach it yet, so nothing needs to be looked for first.
    */
   readonly dev: { mount?: Slot | undefined };
+  /** tsrun try: what makes the root file system, and more. */
+  readonly trial?: Trial | undefined;
   /** Without a mount namespace: what was mounted in the caller's, in order; delete unmounts it in reverse. */
   readonly hostMounts: string[];
 }

@@ -4,6 +4,7 @@ import { TsrunError } from "../errors.ts";
 import { hasMountNamespace, hasUserNamespace, type PlanContext } from "./context.ts";
 import { isIdmapped, propagationType } from "./mount-options.ts";
 import { attachMount, changeAttributes, cloneTree, closeFd, type Origin } from "./mount-steps.ts";
+import { planOverlayRoot } from "./overlay-root.ts";
 import { add, label, type Program, place, type Slot, slot } from "./step.ts";
 
 /**
@@ -50,6 +51,10 @@ export function planRootfs(context: PlanContext): void {
     return;
   }
   makeTreePrivate(context);
+  if (context.trial !== undefined) {
+    planOverlayRoot(context, context.trial.root);
+    return;
+  }
   const target = slot(context.slots, "place of the root file system");
   if (opensOnHost(context)) {
     cloneRoot(context.prepare, context, path, origin, true);
