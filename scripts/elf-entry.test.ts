@@ -30,7 +30,8 @@ describe("a compiled program", () => {
     writeFileSync(
       `${directory}/main.ts`,
       `import { auxiliaryValue } from ${JSON.stringify(kernel)};
-       console.log(Number(auxiliaryValue(8)), process.argv.length, process.env.NAME);`,
+       console.log(Number(auxiliaryValue(8)), process.argv.length, process.env.NAME);
+       if (process.argv[2] === "list") console.log(JSON.stringify(process.env));`,
     );
     const command = [process.execPath, "build", "--compile", `--outfile=${program()}.plain`, `${directory}/main.ts`];
     const built = Bun.spawnSync(command, { cwd: directory });
@@ -45,6 +46,19 @@ describe("a compiled program", () => {
   test("finds the soft limit of open files that its caller had", () => {
     expect(output(`ulimit -Sn 1234; exec ${program()}`)).toBe("1234 2 undefined");
     expect(output(`ulimit -Sn 999; exec ${program()} a b`, { NAME: "value" })).toBe("999 4 value");
+  });
+
+  test("keeps every variable but Bun's own, and has the option", () => {
+    const given = { A: "1", BUN_OPTIONS: "--preload=/no/such/file", B: "2", BUN_BE_BUN: "1", NAME: "value" };
+    expect(output(`exec ${program()} ${"x ".repeat(20)}`, given)).toEndWith("22 value");
+    const listed = output(`exec ${program()} list`, given).split("\n").at(-1);
+    const seen = JSON.parse(listed!) as Record<string, string>;
+    expect(seen).toMatchObject({ A: "1", B: "2", NAME: "value", BUN_JSC_useBaselineJIT: "0" });
+    expect(Object.keys(seen).filter((name) => name.startsWith("BUN_"))).toEqual(["BUN_JSC_useBaselineJIT"]);
+  });
+
+  test("starts with an empty environment", () => {
+    expect(output(`exec env -i ${program()}`)).toEndWith(" 2 undefined");
   });
 
   test("finds 0 when it has no stub", () => {

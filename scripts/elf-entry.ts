@@ -3,14 +3,22 @@
  * limit before the first line of JavaScript, and a container must get the limit that the caller had: the stub below
  * asks for it with prlimit(2), leaves it in the auxiliary vector under AT_FLAGS, which is 0 and unused, and goes on to
  * the real entry point. `auxiliaryValue(AT_FLAGS)` then reads it; 0 means that the program was not built this way.
+ * The environment changes on the way, see OPTION.
  *
  * In the file: the last program header, a PT_NOTE that only holds a build id, becomes a PT_LOAD of a page at the end.
  */
 import type { Arch } from "../src/abi/syscalls.ts";
 
 /**
- * 94 bytes, and 8 for the distance to the real entry point. Whatever starts a program leaves rdx and rsp for it; the
- * other registers are free.
+ * The option that every environment gets. Most functions of tsrun run once: compiling them, on another processor that
+ * may be busy, costs more than it gains (measured: 10 of 25 ms user time of `tsrun run`). What else begins with BUN_ is
+ * taken away: BUN_OPTIONS would load a file that the caller names, BUN_BE_BUN would make tsrun a general Bun.
+ */
+const OPTION = "BUN_JSC_useBaselineJIT=0";
+
+/**
+ * 168 bytes, then 8 for the distance to the real entry point, 8 for the address of libc's `environ`, and the option.
+ * Whatever starts a program leaves rdx and rsp for it; the other registers are free.
  *
  *     entry:   mov  r8, rdx
  *              push 7                         # RLIMIT_NOFILE
@@ -23,35 +31,57 @@ import type { Arch } from "../src/abi/syscalls.ts";
  *              syscall
  *              pop  rcx                       # the soft limit, kept
  *              pop  rsi                       # the hard limit, not needed
- *              mov  rdx, r8
  *              test eax, eax
- *              jnz  4f
- *              mov  rdi, [rsp]                # argc, …
- *              lea  rdi, [rsp+rdi*8+16]       # … beyond argv: envp, …
- *     1:       mov  rax, [rdi]
+ *              jz   1f
+ *              xor  ecx, ecx
+ *     1:       lea  r9, [rip+distance+16]     # the option
+ *              mov  rsi, rsp                  # argc, argv and envp move down by two words
+ *              sub  rsp, 16
+ *              mov  rdi, rsp
+ *              mov  rdx, [rsi]
+ *              add  rdx, 2                    # argc itself, argv and its NULL
+ *     2:       mov  rax, [rsi]
+ *              mov  [rdi], rax
+ *              add  rsi, 8
  *              add  rdi, 8
+ *              dec  rdx
+ *              jnz  2b
+ *              mov  rax, [rip+distance+8]     # libc has looked already: environ = envp
+ *              mov  [rax], rdi
+ *     3:       mov  rax, [rsi]                # envp
  *              test rax, rax
- *              jnz  1b
- *     2:       mov  rax, [rdi]                # … beyond envp: the auxiliary vector
+ *              jz   5f
+ *              add  rsi, 8
+ *              cmp  dword ptr [rax], 0x5f4e5542   # BUN_…
+ *              jne  4f
+ *              mov  rax, r9                   # … becomes the option
+ *     4:       mov  [rdi], rax
+ *              add  rdi, 8
+ *              jmp  3b
+ *     5:       mov  [rdi], r9                 # so do the two words in front of envp's NULL
+ *              mov  [rdi+8], r9
+ *     6:       mov  rax, [rsi+8]              # the auxiliary vector
  *              test rax, rax                  # AT_NULL
- *              jz   4f
+ *              jz   8f
  *              cmp  rax, 8                    # AT_FLAGS
- *              je   3f
- *              add  rdi, 16
- *              jmp  2b
- *     3:       mov  [rdi+8], rcx
- *     4:       lea  rax, [rip+entry]
+ *              je   7f
+ *              add  rsi, 16
+ *              jmp  6b
+ *     7:       mov  [rsi+16], rcx
+ *     8:       mov  rdx, r8
+ *              lea  rax, [rip+entry]
  *              add  rax, [rip+distance]
  *              jmp  rax
  *     distance: .quad
  */
 const stubX86_64 =
-  "4989d06a075e31ff31d24883ec104989e2b82e0100000f05595e4c89c285c0752d488b3c24488d7cfc" +
-  "10488b074883c7084885c075f4488b074885c074104883f80874064883c710ebec48894f08488d05ab" +
-  "ffffff48030502000000ffe0";
+  "4989d06a075e31ff31d24883ec104989e2b82e0100000f05595e85c0740231c94c8d0d910000004889e64883" +
+  "ec104889e7488b164883c202488b064889074883c6084883c70848ffca75ed488b055e000000488938488b06" +
+  "4885c074184883c608813842554e5f75034c89c84889074883c708ebe04c890f4c894f08488b46084885c074" +
+  "104883f80874064883c610ebeb48894e104c89c2488d0561ffffff48030502000000ffe0";
 
 /**
- * 104 bytes, and 8 for the distance to the real entry point. Whatever starts a program leaves x0 and sp for it.
+ * 172 bytes, then the same three. Whatever starts a program leaves x0 and sp for it.
  *
  *     entry:   mov  x9, x0
  *              mov  x0, 0                     // this process
@@ -61,30 +91,48 @@ const stubX86_64 =
  *              mov  x3, sp
  *              mov  x8, 261                   // prlimit64
  *              svc  0
- *              mov  x11, x0
- *              mov  x0, x9
  *              ldp  x10, x12, [sp], 16        // the soft limit, kept; the hard limit, not needed
- *              cbnz x11, 3f
- *              ldr  x11, [sp]                 // argc, …
- *              add  x11, sp, x11, lsl 3       // … beyond argv: envp, …
- *              add  x11, x11, 16
- *     1:       ldr  x12, [x11], 8
- *              cbnz x12, 1b
- *     2:       ldr  x12, [x11], 16            // … beyond envp: the auxiliary vector
- *              cbz  x12, 3f                   // AT_NULL
- *              cmp  x12, 8                    // AT_FLAGS
+ *              cbz  x0, 1f
+ *              mov  x10, 0
+ *     1:       adr  x13, distance+16          // the option
+ *              mov  x14, sp                   // argc, argv and envp move down by two words
+ *              sub  sp, sp, 16
+ *              mov  x15, sp
+ *              ldr  x11, [x14]
+ *              add  x11, x11, 2               // argc itself, argv and its NULL
+ *     2:       ldr  x12, [x14], 8
+ *              str  x12, [x15], 8
+ *              subs x11, x11, 1
  *              b.ne 2b
- *              stur x10, [x11, -8]
- *     3:       adr  x16, entry
+ *              ldr  x12, distance+8           // libc has looked already: environ = envp
+ *              str  x15, [x12]
+ *              movz w17, 0x5542
+ *              movk w17, 0x5f4e, lsl 16       // BUN_…
+ *     3:       ldr  x12, [x14], 8             // envp
+ *              cbz  x12, 4f
+ *              ldr  w16, [x12]
+ *              cmp  w16, w17
+ *              csel x12, x13, x12, eq         // … becomes the option
+ *              str  x12, [x15], 8
+ *              b    3b
+ *     4:       stp  x13, x13, [x15]           // so do the two words in front of envp's NULL
+ *     5:       ldr  x12, [x14], 16            // the auxiliary vector
+ *              cbz  x12, 6f                   // AT_NULL
+ *              cmp  x12, 8                    // AT_FLAGS
+ *              b.ne 5b
+ *              stur x10, [x14, -8]
+ *     6:       mov  x0, x9
+ *              adr  x16, entry
  *              ldr  x17, distance
  *              add  x16, x16, x17
  *              br   x16
  *     distance: .quad
  */
 const stubAarch64 =
-  "e90300aa000080d2e10080d2020080d2ff4300d1e3030091a82080d2010000d4eb0300aae00309aaea33c1a86b0100b5" +
-  "eb0340f9eb6f2b8b6b4100916c8540f8ecffffb56c0541f88c0000b49f2100f1a1ffff546a811ff8" +
-  "50fdff10710000581002118b00021fd6";
+  "e90300aa000080d2e10080d2020080d2ff4300d1e3030091a82080d2010000d4ea33c1a8400000b40a0080d2" +
+  "8d040010ee030091ff4300d1ef030091cb0140f96b090091cc8540f8ec8500f86b0500f1a1ffff540c030058" +
+  "8f0100f951a88a52d1e9ab72cc8540f8cc0000b4900140b91f02116bac018c9aec8500f8faffff17ed3500a9" +
+  "cc0541f88c0000b49f2100f1a1ffff54ca811ff8e00309aa30fbff10710000581002118b00021fd6";
 
 const ELF_MAGIC = 0x464c457f;
 const ELFCLASS64 = 2;
@@ -115,7 +163,7 @@ export function addEntryStub(file: Uint8Array, arch: Arch): Uint8Array {
   if (loads.length === 0 || align < 4096) throw new Error("cannot add an entry stub: no aligned PT_LOAD");
   const address = roundUp(Math.max(...loads.map((segment) => segment.end)), align);
   const offset = roundUp(file.length, align);
-  const stub = stubFor(arch, readNumber(file, 24) - address);
+  const stub = stubFor(arch, readNumber(file, 24) - address, addressOfEnviron(file));
 
   const result = new Uint8Array(offset + stub.length);
   result.set(file);
@@ -134,12 +182,35 @@ export function stubCode(arch: Arch): string {
   return arch === "x86-64" ? stubX86_64 : stubAarch64;
 }
 
-function stubFor(arch: Arch, distance: number): Uint8Array {
+function stubFor(arch: Arch, distance: number, environ: number): Uint8Array {
   const code = Buffer.from(stubCode(arch), "hex");
-  const stub = new Uint8Array(code.length + 8);
+  const stub = new Uint8Array(code.length + 16 + OPTION.length + 1);
   stub.set(code);
-  new DataView(stub.buffer).setBigInt64(code.length, BigInt(distance), true);
+  stub.set(Buffer.from(OPTION), code.length + 16);
+  const view = new DataView(stub.buffer);
+  view.setBigInt64(code.length, BigInt(distance), true);
+  view.setBigInt64(code.length + 8, BigInt(environ), true);
   return stub;
+}
+
+/**
+ * Where libc keeps `environ` in this program: the dynamic loader puts the variable of a library into a program that
+ * refers to it (a copy relocation), at the address that the symbol table of the program says.
+ */
+function addressOfEnviron(file: Uint8Array): number {
+  const SHT_DYNSYM = 11;
+  const SYMBOL_SIZE = 24;
+  const view = new DataView(file.buffer, file.byteOffset, file.length);
+  const sections = Array.from({ length: view.getUint16(60, true) }, (_, i) => readNumber(file, 40) + i * 64);
+  const table = sections.find((at) => view.getUint32(at + 4, true) === SHT_DYNSYM);
+  if (table === undefined) throw new Error("cannot add an entry stub: no dynamic symbols");
+  const names = readNumber(file, sections[view.getUint32(table + 40, true)]! + 24);
+  const first = readNumber(file, table + 24);
+  for (let at = first; at < first + readNumber(file, table + 32); at += SYMBOL_SIZE) {
+    const name = names + view.getUint32(at, true);
+    if (Buffer.from(file.subarray(name, name + 8)).toString("latin1") === "environ\0") return readNumber(file, at + 8);
+  }
+  throw new Error("cannot add an entry stub: the program does not refer to environ");
 }
 
 /** The program headers, in order (elf(5)). */

@@ -197,9 +197,11 @@ function runCreateHooks(request: CreateRequest, plan: PlanContext, agent: Agent,
 
 /** tsrun's own copies of what the agent inherited; a foreground tsrun would keep mounts busy with them. */
 function closePrepared(plan: PlanContext): void {
-  for (const { call, into } of plan.prepare.steps) {
+  const steps = plan.prepare.steps;
+  const closed = new Set(steps.filter(({ call }) => call === "close").map(({ args }) => args[0]));
+  for (const { call, into } of steps) {
     const opens = call === "openat" || call === "openat2" || call === "open_tree" || call === "socket";
-    if (opens && into?.value !== undefined && into.value > 2) sys("close", into.value);
+    if (opens && into?.value !== undefined && into.value > 2 && !closed.has(into)) sys("close", into.value);
   }
 }
 
