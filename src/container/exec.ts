@@ -54,7 +54,9 @@ export function execInContainer(request: ContainerExec): number {
     const pid = beginProcess(plan, planned, agent);
     return completeProcess(request, plan, agent, pid);
   } finally {
+    // Only now does an agent end whose first program failed: it waits for another one until the socket is closed.
     sys("close", agent.socket);
+    reap(agent.pid);
     sys("close", pidfd);
     sys("close", root);
   }
@@ -64,11 +66,7 @@ export function execInContainer(request: ContainerExec): number {
 function beginProcess(plan: ExecPlan, request: ExecRequest, agent: Agent): number {
   const sent = send(agent, [plan.join], plan.slots);
   planExecProcess(plan, request);
-  try {
-    finish(sent);
-  } finally {
-    reap(agent.pid);
-  }
+  finish(sent);
   return plan.pid.value!;
 }
 

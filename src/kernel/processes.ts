@@ -19,3 +19,15 @@ export function killAndReap(pid: number): void {
   sys("kill", pid, SIGKILL);
   reap(pid);
 }
+
+/** Reaps every child that has ended. Returns the wait status of `pid` when it is among them. */
+export function reapEnded(pid: number): number | undefined {
+  const WNOHANG = 1;
+  const status = new Int32Array(1);
+  let own: number | undefined;
+  for (;;) {
+    const child = sys("wait4", -1, status, __WALL | WNOHANG, 0);
+    if (child === pid) own = status[0]!;
+    if (child <= 0 && child !== EINTR) return own;
+  }
+}

@@ -18,6 +18,10 @@ export function connectConsole(path: string): number {
   });
 }
 
+function fault(action: string, result: number): TsrunError {
+  return new TsrunError(`cannot ${action}: ${errnoText(-result)}`, { code: errnoName(-result) });
+}
+
 /** A socket pair that stands in for an engine's: tsrun itself takes the terminal. */
 export interface PassThrough {
   /** For the agent to inherit. */
@@ -31,7 +35,8 @@ export function openPassThrough(): PassThrough {
   const SOCK_STREAM_CLOEXEC = 1 | 0o2000000;
   const F_SETFD = 2;
   const pair = new Int32Array(2);
-  sys("socketpair", AF_UNIX, SOCK_STREAM_CLOEXEC, 0, pair);
+  const made = sys("socketpair", AF_UNIX, SOCK_STREAM_CLOEXEC, 0, pair);
+  if (made < 0) throw fault("make a socket for the terminal", made);
   const [mine, theirs] = [pair[0]!, pair[1]!];
   sys("fcntl", theirs, F_SETFD, 0);
   return {
@@ -40,6 +45,7 @@ export function openPassThrough(): PassThrough {
       sys("close", theirs);
       const master = receiveDescriptor(mine, addressOf);
       sys("close", mine);
+      if (master < 0) throw fault("receive the container's terminal", master);
       return master;
     },
   };

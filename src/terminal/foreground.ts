@@ -1,34 +1,54 @@
-import { errnoNumber } from "../abi/errno.ts";
+import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
 import { SIGCHLD, SIGWINCH } from "../abi/signal.ts";
-import { close, writeAll } from "../kernel/files.ts";
+import { TsrunError } from "../errors.ts";
+import { close } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
-import { reap } from "../kernel/processes.ts";
-import { resizeTerminal, restoreTerminal, setRawMode } from "./pty.ts";
+import { reap, reapEnded } from "../kernel/processes.ts";
+import { resizeTerminal, restoreTerminal, setNonBlocking, setRawMode } from "./pty.ts";
 
 const EINTR = -errnoNumber("EINTR");
+const EAGAIN = -errnoNumber("EAGAIN");
 const POLLIN = 1;
-const POLLHUP = 16;
-const POLLERR = 8;
-
-/** Signals that reach tsrun are meant for the process in the container, but for those that tell tsrun something. */
-const OWN_SIGNALS = [SIGCHLD, SIGWINCH, 11, 7, 8, 4, 5, 6, 27, 30];
+const POLLOUT = 4;
 
 /**
- * Blocks the signals that will be forwarded, before anything is started: from now on they wait in the returned
- * signalfd(2). Threads that are made later inherit the mask.
+ * Signals that say something of tsrun itself: faults of its code (SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV,
+ * SIGSYS), its own writes (SIGPIPE, SIGXFSZ), and those that JavaScriptCore and libc use between threads. All others
+ * that reach tsrun are meant for the process in the container.
  */
-export function catchSignals(): number {
-  const SIG_BLOCK = 0;
-  const SFD_CLOEXEC = 0o2000000;
+const OWN_SIGNALS = [4, 5, 6, 7, 8, 11, 13, 25, 27, 30, 31, 32, 33];
+
+function caughtSignals(): BigUint64Array {
   let mask = (1n << 64n) - 1n;
-  for (const signal of OWN_SIGNALS) if (signal !== SIGWINCH) mask &= ~(1n << BigInt(signal - 1));
-  const set = BigUint64Array.of(mask);
-  sys("rt_sigprocmask", SIG_BLOCK, set, 0, 8);
-  return sys("signalfd4", -1, set, 8, SFD_CLOEXEC);
+  for (const signal of OWN_SIGNALS) mask &= ~(1n << BigInt(signal - 1));
+  return BigUint64Array.of(mask);
 }
 
-/** `detachKeys`-less pass-through: what is typed goes in, what is printed comes out, until the process ends. */
+/**
+ * Makes the signals that may have to be forwarded wait. The kernel gives a signal to any thread that does not block it,
+ * and a thread inherits the mask of its maker: call this before the engine makes its first thread.
+ */
+export function holdSignals(): void {
+  const SIG_BLOCK = 0;
+  sys("rt_sigprocmask", SIG_BLOCK, caughtSignals(), 0, 8);
+}
+
+/** Undoes holdSignals, for a command that forwards nothing: they end tsrun again. */
+export function releaseSignals(): void {
+  const SIG_UNBLOCK = 1;
+  sys("rt_sigprocmask", SIG_UNBLOCK, caughtSignals(), 0, 8);
+}
+
+/** A signalfd(2) of the signals that holdSignals holds; before anything is started, so that none is lost. */
+export function catchSignals(): number {
+  const SFD_CLOEXEC = 0o2000000;
+  holdSignals();
+  return must(sys("signalfd4", -1, caughtSignals(), 8, SFD_CLOEXEC), "catch signals");
+}
+
+/** Pass-through without keys of its own: what is typed goes in, what is printed comes out, until the process ends. */
 export interface Foreground {
+  /** A child of this process. */
   readonly pid: number;
   readonly signals: number;
   /** The other end of the container's terminal, when it has one. */
@@ -36,63 +56,95 @@ export interface Foreground {
 }
 
 /** Waits for the process. Returns its wait status (wait4(2)). */
-export function waitInForeground({ pid, signals, master }: Foreground): number {
-  const pidfd = sys("pidfd_open", pid, 0);
+export function waitInForeground(foreground: Foreground): number {
+  const { pid, master } = foreground;
+  const pidfd = must(sys("pidfd_open", pid, 0), "watch the container's process");
   const saved = master === undefined ? undefined : setRawMode(0);
-  if (master !== undefined) resizeTerminal(0, master);
   try {
-    pump(pidfd, signals, master);
-    if (master !== undefined) drain(master);
+    const status = pump(foreground, pidfd) ?? reap(pid);
+    if (status === undefined) throw new TsrunError(`cannot wait for process ${pid}: it is no child of tsrun`);
+    return status;
   } finally {
     if (saved !== undefined) restoreTerminal(0, saved);
     close(pidfd);
   }
-  return reap(pid) ?? 0;
 }
 
-/** struct pollfd by struct pollfd: the process, signals, the terminal, standard input. */
-function pump(pidfd: number, signals: number, master: number | undefined): void {
-  let input = master === undefined ? -1 : 0;
-  let terminal = master ?? -1;
+function must(result: number, action: string): number {
+  if (result >= 0) return result;
+  throw new TsrunError(`cannot ${action}: ${errnoText(-result)}`, { code: errnoName(-result) });
+}
+
+/** Bytes on their way: read when none is left, written when the other end takes them, so that neither way blocks the other. */
+interface Flow {
+  readonly from: number;
+  readonly to: number;
+  readonly buffer: Uint8Array;
+  pending: Uint8Array;
+  ended: boolean;
+}
+
+/** As much as a pipe takes without blocking when poll(2) calls it writable (PIPE_BUF). */
+const CHUNK = 4096;
+
+function flow(from: number, to: number): Flow {
+  return { from, to, buffer: new Uint8Array(CHUNK), pending: new Uint8Array(0), ended: false };
+}
+
+/** struct pollfd by struct pollfd: the process, signals, output, input. Returns the status when it was reaped on the way. */
+function pump({ pid, signals, master }: Foreground, pidfd: number): number | undefined {
+  const flows = master === undefined ? [] : [flow(master, 1), flow(0, master)];
+  if (master !== undefined) setNonBlocking(master);
+  let status: number | undefined;
   for (;;) {
-    const poll = Int32Array.of(pidfd, POLLIN, signals, POLLIN, terminal, POLLIN, input, POLLIN);
-    const ready = sys("ppoll", poll, 4, 0, 0, 8);
+    const poll = Int32Array.of(pidfd, POLLIN, signals, POLLIN, ...flows.flatMap(waitsFor));
+    const ready = sys("ppoll", poll, poll.length / 2, 0, 0, 8);
     if (ready === EINTR) continue;
     const events = (index: number) => poll[index * 2 + 1]! >>> 16;
-    if (events(1) !== 0) forward(pidfd, signals, master);
-    if (events(2) !== 0 && !copy(terminal, 1)) terminal = -1;
-    if (events(3) !== 0 && !copy(0, master!)) input = -1;
-    if (events(0) !== 0) return;
+    if (events(1) !== 0) status = forward(pid, pidfd, signals, master) ?? status;
+    for (const [i, each] of flows.entries()) if (events(2 + i) !== 0) advance(each);
+    if (events(0) === 0 && status === undefined) continue;
+    if (flows.length > 0) drain(flows[0]!);
+    return status;
   }
 }
 
-const buffer = new Uint8Array(32768);
-
-/** False at the end of the stream: EIO is how a terminal says that nobody has it open any more. */
-function copy(from: number, to: number): boolean {
-  const count = sys("read", from, buffer, buffer.length);
-  if (count === EINTR) return true;
-  if (count <= 0) return false;
-  return writeAll(to, buffer.subarray(0, count)) === 0;
+/** A struct pollfd; one with a negative descriptor is passed over. */
+function waitsFor({ from, to, pending, ended }: Flow): [number, number] {
+  if (ended) return [-1, 0];
+  return pending.length === 0 ? [from, POLLIN] : [to, POLLOUT];
 }
 
-/** What the process wrote before it ended. */
-function drain(master: number): void {
-  for (;;) {
-    const poll = Int32Array.of(master, POLLIN);
-    const time = BigUint64Array.of(0n, 0n);
-    const ready = sys("ppoll", poll, 1, time, 0, 8);
-    const events = poll[1]! >>> 16;
-    if (ready <= 0 || ((events & (POLLHUP | POLLERR)) !== 0 && (events & POLLIN) === 0)) return;
-    if (!copy(master, 1)) return;
+/** One read or one write. EIO is how a terminal says that nobody has it open any more. */
+function advance(flow: Flow): void {
+  const reads = flow.pending.length === 0;
+  const count = reads
+    ? sys("read", flow.from, flow.buffer, CHUNK)
+    : sys("write", flow.to, flow.pending, flow.pending.length);
+  if (count === EINTR || count === EAGAIN) return;
+  if (count <= 0) flow.ended = true;
+  else flow.pending = reads ? flow.buffer.subarray(0, count) : flow.pending.subarray(count);
+}
+
+/** What the process wrote before it ended; what its children write later does not matter. */
+function drain(flow: Flow): void {
+  while (!flow.ended) {
+    const poll = Int32Array.of(flow.from, POLLIN);
+    const noTime = BigUint64Array.of(0n, 0n);
+    if (flow.pending.length === 0 && sys("ppoll", poll, 1, noTime, 0, 8) <= 0) return;
+    advance(flow);
   }
 }
 
-/** struct signalfd_siginfo: 128 bytes, the signal's number first. */
-function forward(pidfd: number, signals: number, master: number | undefined): void {
+/** struct signalfd_siginfo: 128 bytes, the signal's number first. Returns the status of the process when it was reaped. */
+function forward(pid: number, pidfd: number, signals: number, master: number | undefined): number | undefined {
   const info = new Uint8Array(128);
-  if (sys("read", signals, info, info.length) !== info.length) return;
+  if (sys("read", signals, info, info.length) !== info.length) return undefined;
   const signal = new DataView(info.buffer).getUint32(0, true);
+  // Orphans of the container are children of a subreaper; nobody else asks how they ended.
+  if (signal === SIGCHLD) return reapEnded(pid);
+  // It may have ended a moment ago: the next poll tells.
   if (signal !== SIGWINCH) sys("pidfd_send_signal", pidfd, signal, 0, 0);
   else if (master !== undefined) resizeTerminal(0, master);
+  return undefined;
 }

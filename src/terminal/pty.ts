@@ -1,3 +1,5 @@
+import { errnoNumber } from "../abi/errno.ts";
+import { O_NONBLOCK } from "../abi/fcntl.ts";
 import { sys } from "../kernel/kernel.ts";
 
 /** Linux asm-generic/ioctls.h, termbits.h */
@@ -39,13 +41,25 @@ export function resizeTerminal(from: number, to: number): void {
   if (sys("ioctl", from, TIOCGWINSZ, size) === 0) sys("ioctl", to, TIOCSWINSZ, size);
 }
 
-/** Receives one descriptor (SCM_RIGHTS, unix(7)); negative errno on failure. */
+/** Of the open file: everybody who has it is affected. */
+export function setNonBlocking(fd: number): void {
+  const F_GETFL = 3;
+  const F_SETFL = 4;
+  sys("fcntl", fd, F_SETFL, sys("fcntl", fd, F_GETFL) | O_NONBLOCK);
+}
+
+/** Receives one descriptor (SCM_RIGHTS, unix(7)); negative errno on failure, EBADMSG for a message without one. */
 export function receiveDescriptor(socket: number, addressOf: (array: Uint8Array | BigUint64Array) => number): number {
   const MSG_CMSG_CLOEXEC = 0x40000000;
   const name = new Uint8Array(64);
   const control = new Uint8Array(24);
   const vector = BigUint64Array.of(BigInt(addressOf(name)), BigInt(name.length));
   const header = BigUint64Array.of(0n, 0n, BigInt(addressOf(vector)), 1n, BigInt(addressOf(control)), 24n, 0n);
-  const received = sys("recvmsg", socket, header, MSG_CMSG_CLOEXEC);
-  return received < 0 ? received : new DataView(control.buffer).getInt32(16, true);
+  let received: number;
+  do received = sys("recvmsg", socket, header, MSG_CMSG_CLOEXEC);
+  while (received === -errnoNumber("EINTR"));
+  if (received < 0) return received;
+  // The kernel has put the length of what it wrote into msg_controllen: nothing at end of file, or without a free number.
+  const CMSG_LEN_4 = 20n;
+  return header[5]! < CMSG_LEN_4 ? -errnoNumber("EBADMSG") : new DataView(control.buffer).getInt32(16, true);
 }
