@@ -2,7 +2,8 @@ import { errnoNumber } from "../abi/errno.ts";
 import { nativeArch } from "../abi/syscalls.ts";
 import { TsrunError } from "../errors.ts";
 import { type Sys, spawn, sys } from "../kernel/kernel.ts";
-import { type Program, program, type Slot, type SlotTable, type Step, slot, socket, space } from "../plan/step.ts";
+import { planRead, READ_MESSAGE } from "../plan/read.ts";
+import type { Program, Slot, SlotTable, Step } from "../plan/step.ts";
 import { stepError } from "../plan/step-error.ts";
 import { agentImage } from "./image.ts";
 import { RECORD_SIZE, REPORT_SIZE } from "./layout.ts";
@@ -191,30 +192,13 @@ function explanation(sent: Sent, step: Step): string {
   }
 }
 
-/** Odd, so that the message cannot be taken for a reply, which is a number of 8-byte slots. */
-const READ_SIZE = 4097;
-
 /** Up to 4,096 bytes read by the agent from one of its descriptors, at `offset` or where it stands; empty on any error. */
 export function readInAgent(agent: Agent, slots: SlotTable, fd: Slot, offset?: number): Uint8Array {
-  const reading = program("read");
-  const count = slot(slots, "bytes read");
-  const room = space(READ_SIZE);
-  const anyError = ["ENODATA", "EINVAL", "EBADF", "EIO", "EISDIR", "EAGAIN"] as const;
-  const place = offset === undefined ? [] : [offset];
-  reading.steps.push(
-    {
-      call: offset === undefined ? "read" : "pread64",
-      args: [fd, room, READ_SIZE - 1, ...place],
-      into: count,
-      tolerate: anyError,
-      what: "read",
-    },
-    { call: "write", args: [socket, room, READ_SIZE], what: "send what was read" },
-  );
+  const { reading, count } = planRead(slots, fd, offset);
   const sent = send(agent, [reading], slots);
   const length = receive(agent);
-  if (length !== READ_SIZE) return new Uint8Array(0);
-  const content = buffer.slice(0, READ_SIZE);
+  if (length !== READ_MESSAGE) return new Uint8Array(0);
+  const content = buffer.slice(0, READ_MESSAGE);
   finish(sent);
   return content.subarray(0, Math.max(0, count.value ?? 0));
 }

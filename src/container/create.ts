@@ -7,11 +7,11 @@ import { runHooks } from "../hooks/run.ts";
 import { sys } from "../kernel/kernel.ts";
 import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
-import { environmentValue, mergeEnvironment } from "../plan/command.ts";
+import { processEnvironment } from "../plan/command.ts";
 import { mustPrepareFirst, planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { checkDevices } from "../plan/devices.ts";
-import { homeOf } from "../plan/passwd.ts";
+import { homeOf, passwdSlot } from "../plan/passwd.ts";
 import type { Program, Slot, SlotTable } from "../plan/step.ts";
 import { pendingProperties } from "../spec/pending.ts";
 import type { HookKind } from "../spec/types.ts";
@@ -208,11 +208,8 @@ function closePrepared(plan: PlanContext): void {
 /** What the process gets that only the finished container can tell: HOME comes from its own /etc/passwd. */
 function startState(request: CreateRequest, plan: PlanContext, agent: Agent): StartState {
   const process = request.config.process;
-  const given = [...(process?.env ?? []), ...request.extraEnv];
-  const env = mergeEnvironment(given);
-  if (process !== undefined && (environmentValue(env, "HOME") ?? "") === "") {
-    env.push(`HOME=${readHome(plan, agent, process.user?.uid ?? 0)}`);
-  }
+  const home = () => readHome(plan, agent, process?.user?.uid ?? 0);
+  const env = process === undefined ? [] : processEnvironment(process, request.extraEnv, home);
   const { preserveFds, noNewKeyring } = request;
   return { env, preserve_fds: preserveFds, agent_socket: agent.theirs, no_new_keyring: noNewKeyring };
 }
@@ -223,7 +220,7 @@ export function readHome(
   agent: Agent,
   uid: number,
 ): string {
-  const passwd = plan.identity.steps.find(({ into }) => into?.name === "/etc/passwd")?.into;
+  const passwd = passwdSlot(plan.identity);
   if (passwd?.value === undefined || passwd.value < 0) return "/";
   const MAX_SIZE = 1 << 20;
   const parts: Uint8Array[] = [];

@@ -20,6 +20,13 @@ export function environmentValue(env: readonly string[], name: string): string |
   return env.findLast((variable) => variable.startsWith(`${name}=`))?.slice(name.length + 1);
 }
 
+/** The environment of a process; `home` is what HOME becomes when it is not set, or empty (runc's rule). */
+export function processEnvironment(process: Process, extra: readonly string[], home: () => string): string[] {
+  const env = mergeEnvironment([...(process.env ?? []), ...extra]);
+  if ((environmentValue(env, "HOME") ?? "") !== "") return env;
+  return mergeEnvironment([...env, `HOME=${home()}`]);
+}
+
 /** Where the program may lie: itself when it names a path, else in each directory of the process's own PATH. */
 export function candidates(process: Process): string[] {
   const program = process.args[0]!;

@@ -26,6 +26,11 @@ export function planOpenPasswd(program: Program, slots: SlotTable, rootfs: Slot)
 
 const PASSWD = "/etc/passwd";
 
+/** The descriptor that planOpenPasswd has planned. */
+export function passwdSlot(program: Program): Slot | undefined {
+  return program.steps.find(({ into }) => into?.name === PASSWD)?.into;
+}
+
 /** The home directory of a user in the text of passwd(5); `/` when it has none. */
 export function homeOf(uid: number, passwd: string): string {
   for (const line of passwd.split("\n")) {
