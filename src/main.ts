@@ -14,6 +14,7 @@ import { startCommand } from "./commands/start.ts";
 import { stateCommand } from "./commands/state.ts";
 import { printVersion } from "./commands/version.ts";
 import { sys } from "./kernel/kernel.ts";
+import { holdSignals, releaseSignals } from "./terminal/foreground.ts";
 
 /** A command at hand, or one that is loaded when it is asked for, because its modules are slow to load. */
 type Entry<N extends CommandName> = Command<N> | { readonly load: () => Promise<Command<N>> };
@@ -34,10 +35,15 @@ const commands: { readonly [N in CommandName]?: Entry<N> } = {
   help: { load: async () => (await import("./commands/help.ts")).helpCommand },
 };
 
+/** Commands that wait for a container's process, and forward signals to it. */
+const FORWARDING: readonly string[] = ["run", "exec", "try"];
+
 main(process.argv.slice(2));
 
 /** The hot path is synchronous from here to the exit; promises are only for what is loaded late. */
 function main(argv: readonly string[]): void {
+  // Before anything else: see holdSignals. Whether the word is the command, the parser will tell.
+  if (argv.some((word) => FORWARDING.includes(word))) holdSignals();
   const invocation = parseFast(argv);
   if (invocation !== undefined) exitWith(run(invocation));
   else exitWith(import("./cli/yargs.ts").then(({ parseForPeople }) => answer(parseForPeople(argv))));
@@ -54,6 +60,7 @@ function answer(given: Answer): number | Promise<number> {
 function run(invocation: Invocation): number | Promise<number> {
   if (invocation.command === "version") return printVersion();
   const { command, globals } = invocation;
+  if (!FORWARDING.includes(command)) releaseSignals();
   let log = -1;
   try {
     if (hasLog(globals)) log = openLog(globals.log);

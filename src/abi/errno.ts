@@ -225,7 +225,7 @@ function texts(): Record<number, string> {
     70: "communication error on send",
     71: "protocol error",
     72: "multihop attempted",
-    73: "rFS specific error",
+    73: "RFS specific error",
     74: "bad message",
     75: "value too large for defined data type",
     76: "name not unique on network",

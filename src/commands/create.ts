@@ -1,6 +1,6 @@
 import type { Command } from "../cli/options.ts";
 import { createContainer, holdContainer } from "../container/create.ts";
-import { createRequest, writePidFile } from "../container/request.ts";
+import { createRequest, withPidFile } from "../container/request.ts";
 import { TsrunError } from "../errors.ts";
 
 export const createCommand: Command<"create"> = ({ args, options, globals, warn }) => {
@@ -8,8 +8,7 @@ export const createCommand: Command<"create"> = ({ args, options, globals, warn 
   checkTerminal(request.config.process?.terminal === true, options.consoleSocket);
   const container = createContainer({ ...request, waitsForStart: true });
   try {
-    if (options.pidFile !== undefined) writePidFile(options.pidFile, container.state.init_process_pid);
-    holdContainer(container);
+    withPidFile(options.pidFile, container.state.init_process_pid, () => holdContainer(container));
   } catch (error) {
     container.undo();
     throw error;

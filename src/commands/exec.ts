@@ -3,7 +3,7 @@ import type { Command, OptionValues } from "../cli/options.ts";
 import { type ContainerExec, execInContainer } from "../container/exec.ts";
 import { execProcess } from "../container/exec-process.ts";
 import { listenFds } from "../container/listen-fds.ts";
-import { checkPreserved, stdioToOwn, writePidFile } from "../container/request.ts";
+import { preserveDescriptors, stdioToOwn, withPidFile } from "../container/request.ts";
 import { TsrunError } from "../errors.ts";
 import { readFacts } from "../host/read-facts.ts";
 import { sys } from "../kernel/kernel.ts";
@@ -12,7 +12,8 @@ import { stateRoot } from "../state/root.ts";
 import { type Status, statusOf } from "../state/status.ts";
 import { openContainerDirectory, readSavedConfig, readState } from "../state/store.ts";
 import { connectConsole, openPassThrough } from "../terminal/console.ts";
-import { catchSignals, waitInForeground } from "../terminal/foreground.ts";
+import { catchSignals, releaseSignals, waitInForeground } from "../terminal/foreground.ts";
+import { resizeTerminal } from "../terminal/pty.ts";
 import { checkTerminal } from "./create.ts";
 
 export const execCommand: Command<"exec"> = ({ args, options, globals, warn }) => {
@@ -25,7 +26,7 @@ export const execCommand: Command<"exec"> = ({ args, options, globals, warn }) =
   const { process, pointer } = execProcess(config, command, options, warn);
   const passed = listenFds(config);
   const preserveFds = options.preserveFds + passed.count;
-  checkPreserved(preserveFds);
+  preserveDescriptors(preserveFds);
   const request = {
     state,
     config,
@@ -37,7 +38,7 @@ export const execCommand: Command<"exec"> = ({ args, options, globals, warn }) =
     preserveFds,
     extraEnv: passed.env,
     stdio: stdioToOwn(),
-    onProcess: (pid: number) => options.pidFile !== undefined && writePidFile(options.pidFile, pid),
+    onProcess: (pid: number, run: () => void) => withPidFile(options.pidFile, pid, run),
     warn,
   };
   return options.detach || options.consoleSocket !== undefined
@@ -57,6 +58,7 @@ function execDetached(request: Request, options: OptionValues<"exec">): number {
   checkTerminal(request.process.terminal === true, options.consoleSocket);
   const console = options.consoleSocket === undefined ? undefined : connectConsole(options.consoleSocket);
   const signals = options.detach ? undefined : catchSignals();
+  if (signals === undefined) releaseSignals();
   const pid = execInContainer({ ...request, console });
   if (console !== undefined) sys("close", console);
   return signals === undefined ? 0 : shellStatus(waitInForeground({ pid, signals, master: undefined }));
@@ -65,6 +67,12 @@ function execDetached(request: Request, options: OptionValues<"exec">): number {
 function execInForeground(request: Request): number {
   const signals = catchSignals();
   const passThrough = request.process.terminal === true ? openPassThrough() : undefined;
-  const pid = execInContainer({ ...request, console: passThrough?.theirs });
-  return shellStatus(waitInForeground({ pid, signals, master: passThrough?.receive() }));
+  let master: number | undefined;
+  const onProcess = (pid: number, run: () => void) => {
+    master = passThrough?.receive();
+    if (master !== undefined) resizeTerminal(0, master);
+    request.onProcess(pid, run);
+  };
+  const pid = execInContainer({ ...request, console: passThrough?.theirs, onProcess });
+  return shellStatus(waitInForeground({ pid, signals, master }));
 }

@@ -2,11 +2,12 @@ import { shellStatus } from "../abi/wait.ts";
 import type { Command, Globals } from "../cli/options.ts";
 import { type CreatedContainer, type CreateRequest, createContainer, publishContainer } from "../container/create.ts";
 import { deleteContainer } from "../container/delete.ts";
-import { createRequest, writePidFile } from "../container/request.ts";
-import { startProcess } from "../container/start.ts";
+import { createRequest, withPidFile } from "../container/request.ts";
+import { checkProcess, startProcess } from "../container/start.ts";
 import { sys } from "../kernel/kernel.ts";
 import { openPassThrough } from "../terminal/console.ts";
-import { catchSignals, waitInForeground } from "../terminal/foreground.ts";
+import { catchSignals, releaseSignals, waitInForeground } from "../terminal/foreground.ts";
+import { resizeTerminal } from "../terminal/pty.ts";
 import { checkTerminal } from "./create.ts";
 
 export interface RunOptions {
@@ -26,20 +27,25 @@ export function runContainer(
   options: RunOptions,
   _globals: Globals,
 ): number {
+  checkProcess(request.config);
   const terminal = request.config.process?.terminal === true;
   const passThrough = terminal && !options.detach && options.consoleSocket === undefined;
   if (!passThrough) checkTerminal(terminal, options.consoleSocket);
   if (options.detach) {
+    releaseSignals();
     start(request, options);
     return 0;
   }
   const signals = catchSignals();
   if (!options.noSubreaper) becomeSubreaper();
   const terminalPair = passThrough ? openPassThrough() : undefined;
-  const container = start({ ...request, console: terminalPair?.theirs ?? request.console }, options);
+  let master: number | undefined;
+  const container = start({ ...request, console: terminalPair?.theirs ?? request.console }, options, () => {
+    master = terminalPair?.receive();
+    if (master !== undefined) resizeTerminal(0, master);
+  });
   // The lock is for what this command does to the container, not for how long the container runs.
   sys("close", container.directory);
-  const master = terminalPair?.receive();
   const status = waitInForeground({ pid: container.state.init_process_pid, signals, master });
   if (!options.keep) deleteContainer(request.root, request.id, true, request.warn);
   return shellStatus(status);
@@ -51,13 +57,20 @@ function becomeSubreaper(): void {
   sys("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 
-function start(request: Omit<CreateRequest, "waitsForStart">, options: RunOptions): CreatedContainer {
+/** `onCreated` is called when the process is complete but for its program. */
+function start(
+  request: Omit<CreateRequest, "waitsForStart">,
+  options: RunOptions,
+  onCreated?: () => void,
+): CreatedContainer {
   const container = createContainer({ ...request, waitsForStart: false });
   try {
-    if (options.pidFile !== undefined) writePidFile(options.pidFile, container.state.init_process_pid);
-    publishContainer(container);
+    onCreated?.();
     const { plan, agent, state, directory } = container;
-    startProcess({ agent, slots: plan.slots, state, config: request.config, directory, warn: request.warn });
+    withPidFile(options.pidFile, state.init_process_pid, () => {
+      publishContainer(container);
+      startProcess({ agent, slots: plan.slots, state, config: request.config, directory, warn: request.warn });
+    });
   } catch (error) {
     container.undo();
     throw error;

@@ -3,6 +3,7 @@ import { containerCgroups } from "../cgroup/paths.ts";
 import { removeCgroups } from "../cgroup/remove.ts";
 import { errorMessage } from "../errors.ts";
 import { runHooksInContainer } from "../hooks/in-container.ts";
+import { runPoststopHooks } from "../hooks/poststop.ts";
 import { runHooks } from "../hooks/run.ts";
 import { sys } from "../kernel/kernel.ts";
 import { killAndReap, reap } from "../kernel/processes.ts";
@@ -68,13 +69,23 @@ export function createContainer(request: CreateRequest): CreatedContainer {
 
 function create(request: CreateRequest, undo: Undo): CreatedContainer {
   const directory = createContainerDirectory(request.root, request.id);
-  undo.add(() => removeContainerDirectory(request.root, request.id));
   warnOfPending(request);
+  let state: ContainerState | undefined;
+  // The last to be undone: what hooks have made outside, they take away when the container is gone.
+  undo.add(() => {
+    if (state !== undefined) runPoststop(request, state);
+  });
+  undo.add(() => removeContainerDirectory(request.root, request.id));
   const { plan, state: planned, agent } = beginContainer(request, directory, undo);
-  const state = attachContainer(plan, planned, directory, undo);
+  state = attachContainer(plan, planned, directory, undo);
   buildContainer(request, plan, agent, state);
   const complete = { ...state, start: startState(request, plan, agent) };
   return { plan, agent, state: complete, directory, undo: undo.run };
+}
+
+/** A hook that fails leads to step 12 of the lifecycle (runtime.md), and that to the poststop hooks. */
+function runPoststop({ config, warn }: CreateRequest, state: ContainerState): void {
+  runPoststopHooks(config.hooks, JSON.stringify(stateDocument(state, "stopped")), warn);
 }
 
 function warnOfPending({ config, warn }: CreateRequest): void {

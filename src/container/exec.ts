@@ -29,8 +29,8 @@ export interface ContainerExec {
   readonly preserveFds: number;
   readonly extraEnv: readonly string[];
   readonly stdio: readonly number[];
-  /** Told of the process id when the process is complete but for its program. */
-  readonly onProcess: (pid: number) => void;
+  /** Called when the process is complete but for its program, which `run` makes it execute. */
+  readonly onProcess: (pid: number, run: () => void) => void;
   readonly warn: (message: string) => void;
 }
 
@@ -79,8 +79,7 @@ function completeProcess(request: ContainerExec, plan: ExecPlan, agent: Agent, p
     if (request.pointer === "") for (const warning of plan.warnings) request.warn(warning);
     const last = program("exec", { silent: true });
     planExecve(last, request.process, environment(request, plan, agent), request.preserveFds, request.pointer);
-    request.onProcess(pid);
-    finishExec(send(agent, [last], plan.slots));
+    request.onProcess(pid, () => finishExec(send(agent, [last], plan.slots)));
     return pid;
   } catch (error) {
     killAndReap(pid);

@@ -1,5 +1,5 @@
 import { errnoName, errnoText } from "../abi/errno.ts";
-import { AT_FDCWD, O_CLOEXEC } from "../abi/fcntl.ts";
+import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } from "../abi/fcntl.ts";
 import { chooseCgroupManager } from "../cgroup/choose.ts";
 import type { Globals } from "../cli/options.ts";
 import { TsrunError } from "../errors.ts";
@@ -35,7 +35,7 @@ export function createRequest(
   const { config, text } = readConfig(bundle, options.config, warn);
   const passed = listenFds(config);
   const preserveFds = options.preserveFds + passed.count;
-  checkPreserved(preserveFds);
+  preserveDescriptors(preserveFds);
   return {
     root: stateRoot(globals.root),
     id,
@@ -86,13 +86,25 @@ function unreadable(path: string, bundle: string, file: string | undefined, errn
   return new TsrunError(`cannot read "${path}": ${errnoText(errno)}`, { code, step: "openat" });
 }
 
-/** What is promised to the container must be there: a missing descriptor would be somebody else's in a moment. */
-export function checkPreserved(count: number): void {
-  const F_GETFD = 1;
+/**
+ * What is promised to the container must be there: a missing descriptor would be somebody else's in a moment. Bun has
+ * made all from 4 on close-on-exec; 3 is the caller's own affair when it is not promised.
+ */
+export function preserveDescriptors(count: number): void {
+  const F_SETFD = 2;
+  const FD_CLOEXEC = 1;
+  if (count === 0) sys("fcntl", 3, F_SETFD, FD_CLOEXEC);
   for (let fd = 3; fd < 3 + count; fd++) {
-    if (sys("fcntl", fd, F_GETFD) >= 0) continue;
+    if (!isOfBun(fd) && sys("fcntl", fd, F_SETFD, 0) === 0) continue;
     throw new TsrunError(`cannot preserve descriptor ${fd}: it is not open (--preserve-fds)`, { code: "EBADF" });
   }
+}
+
+/** The first descriptor that Bun opens for itself takes the lowest free number: a gap in what the caller gave. */
+function isOfBun(fd: number): boolean {
+  const buffer = new Uint8Array(64);
+  const length = sys("readlinkat", AT_FDCWD, `/proc/self/fd/${fd}`, buffer, buffer.length);
+  return length > 0 && Buffer.from(buffer.subarray(0, length)).toString() === "anon_inode:[eventpoll]";
 }
 
 /**
@@ -112,16 +124,31 @@ export function stdioToOwn(): number[] {
   });
 }
 
+/** Calls `rest` when the pid file is written, and removes that again when `rest` fails: it names a process that runs. */
+export function withPidFile(path: string | undefined, pid: number, rest: () => void): void {
+  if (path === undefined) {
+    rest();
+    return;
+  }
+  writePidFile(path, pid);
+  try {
+    rest();
+  } catch (error) {
+    sys("unlinkat", AT_FDCWD, path, 0);
+    throw error;
+  }
+}
+
 /** The process id in decimal without a newline, as containerd reads it; appears as a whole or not at all. */
-export function writePidFile(path: string, pid: number): void {
-  const O_WRONLY_CREAT_TRUNC = 1 | 0o100 | 0o1000;
+function writePidFile(path: string, pid: number): void {
   const temporary = `${path}.${sys("getpid")}`;
-  const fd = sys("openat", AT_FDCWD, temporary, O_WRONLY_CREAT_TRUNC | O_CLOEXEC, 0o644);
+  const fd = sys("openat", AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o644);
   const text = String(pid);
   const written = fd < 0 ? fd : sys("write", fd, text, text.length);
   if (fd >= 0) sys("close", fd);
   const result = written < 0 ? written : sys("renameat2", AT_FDCWD, temporary, AT_FDCWD, path, 0);
   if (result < 0) {
+    if (fd >= 0) sys("unlinkat", AT_FDCWD, temporary, 0);
     const message = `cannot write the process id to "${path}": ${errnoText(-result)} (--pid-file)`;
     throw new TsrunError(message, { code: errnoName(-result) });
   }

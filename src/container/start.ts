@@ -14,6 +14,7 @@ import type { ContainerState } from "../state/state.ts";
 import { type Status, statusOf } from "../state/status.ts";
 import { openContainerDirectory, readSavedConfig, readState } from "../state/store.ts";
 import { destroy } from "./delete.ts";
+import { killInit } from "./init-process.ts";
 import { stateDocument } from "./state-document.ts";
 
 /** Runs the program of a created container: the work of the `start` command. */
@@ -23,14 +24,30 @@ export function startContainer(root: string, id: string, warn: (message: string)
   const state = readState(directory, root, id);
   checkStartable(statusOf(state, directory, true));
   const config = JSON.parse(readSavedConfig(directory)) as Config;
-  if (config.process === undefined) {
-    throw new TsrunError("cannot start a container without a process (process)", {
-      code: "EINVAL",
-      pointer: "/process",
-    });
-  }
+  checkProcess(config);
   const agent = connect(directory, state);
-  startProcess({ agent, slots: slotTable(), state, config, directory, warn });
+  try {
+    startProcess({ agent, slots: slotTable(), state, config, directory, warn });
+  } catch (error) {
+    stop(state, warn);
+    throw error;
+  }
+}
+
+/** What cannot be started has stopped when start returns (runtime.md, lifecycle steps 8 and 9). */
+function stop(state: ContainerState, warn: (message: string) => void): void {
+  const PATIENCE_MS = 2000;
+  try {
+    killInit(state, PATIENCE_MS, () => {});
+  } catch (error) {
+    warn(errorMessage(error));
+  }
+}
+
+/** config.json may go without a process, but then there is nothing to start. */
+export function checkProcess(config: Config): void {
+  if (config.process !== undefined) return;
+  throw new TsrunError("cannot start a container without a process (process)", { code: "EINVAL", pointer: "/process" });
 }
 
 function checkStartable(status: Status): void {

@@ -1,7 +1,7 @@
 import { AT_FDCWD } from "../abi/fcntl.ts";
 import { CLOSE_RANGE_CLOEXEC, UINT_MAX } from "../abi/prctl.ts";
 import type { Process } from "../spec/types.ts";
-import { add, label, type Program, place, strings } from "./step.ts";
+import { add, CAUSE, label, type Program, place, strings } from "./step.ts";
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -59,7 +59,7 @@ export function planLookup(program: Program, process: Process, pointer: string):
         says: {
           ENOENT: `exec: ${name}: stat ${path}: no such file or directory`,
           ENOTDIR: `exec: ${name}: stat ${path}: not a directory`,
-          "*": `exec: ${name}: %s`,
+          "*": `exec: ${name}: ${CAUSE}`,
         },
       },
       // Searching a directory counts as executing it: only a directory has an entry ".".
@@ -117,7 +117,7 @@ export function planExecve(
       tolerate: isLast ? [] : ["ENOENT", "ENOTDIR", "EACCES"],
       what: `execute ${JSON.stringify(path)}`,
       pointer: `${pointer}/args`,
-      says: { "*": name.includes("/") ? `exec ${path}: %s` : `exec: ${JSON.stringify(name)}: %s` },
+      says: { "*": name.includes("/") ? `exec ${path}: ${CAUSE}` : `exec: ${JSON.stringify(name)}: ${CAUSE}` },
     });
   }
 }

@@ -85,6 +85,7 @@ function planJoin(context: PlanContext, type: NamespaceType, path: string, point
     pointer,
     says: { EINVAL: `cannot ${what}: it is not a ${type} namespace, or one that this process is in already` },
   });
+  add(context.unshare, { call: "close", args: [fd], what: `close the ${type} namespace` });
 }
 
 /** The agent replies with the process id of the init and is gone; the init waits for the next batch. */

@@ -23,7 +23,7 @@ import type { Personality, Process } from "../spec/types.ts";
 import { capabilitySets, planBoundingSet, planCapabilitySets } from "./capabilities.ts";
 import { planWriteProc } from "./namespaces.ts";
 import { openDestination, openInRoot } from "./paths.ts";
-import { add, bytes, label, type Program, place, type Slot, type SlotTable, slot, struct } from "./step.ts";
+import { add, bytes, CAUSE, label, type Program, place, type Slot, type SlotTable, slot, struct } from "./step.ts";
 
 /** What the planners of one process share, be it the container's first or one that exec adds. */
 export interface ProcessContext {
@@ -228,7 +228,7 @@ function planWorkingDirectory(context: ProcessContext): Slot {
 function workingDirectorySays(cwd: string): Record<string, string> {
   const failed = `chdir to cwd (${JSON.stringify(cwd)}) set in config.json failed`;
   const refused = `${failed}: current working directory is outside of container mount namespace root -- possible container breakout detected`;
-  return { ELOOP: refused, EXDEV: refused, "*": `${failed}: %s` };
+  return { ELOOP: refused, EXDEV: refused, "*": `${failed}: ${CAUSE}` };
 }
 
 /** Second try for what root may not enter: a file system of another host, say, that maps root to nobody. */

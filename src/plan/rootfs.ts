@@ -5,7 +5,7 @@ import { hasMountNamespace, hasUserNamespace, type PlanContext } from "./context
 import { isIdmapped, propagationType } from "./mount-options.ts";
 import { attachMount, changeAttributes, cloneTree, closeFd, type Origin } from "./mount-steps.ts";
 import { planOverlayRoot } from "./overlay-root.ts";
-import { add, label, type Program, place, type Slot, slot } from "./step.ts";
+import { add, CAUSE, label, type Program, place, type Slot, slot } from "./step.ts";
 
 /**
  * Who opens what lies outside the container.
@@ -78,7 +78,7 @@ function checkRootfs(context: PlanContext, path: string, origin: Origin): void {
   const plain = slot(context.slots, "rootfs on the host, not a symlink");
   const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   const symlink = "invalid rootfs: not an absolute path, or a symlink (root.path)";
-  const missing = `invalid rootfs: stat ${path}: %s (root.path)`;
+  const missing = `invalid rootfs: stat ${path}: ${CAUSE} (root.path)`;
   add(
     context.prepare,
     { call: "openat", args: [AT_FDCWD, path, flags, 0], into: found, ...origin, says: { "*": missing } },

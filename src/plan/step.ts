@@ -23,13 +23,19 @@ export interface Step {
   readonly onPositive?: Label | undefined;
   readonly onZero?: Label | undefined;
   readonly onTolerated?: Label | undefined;
-  /** The whole message to use instead of `cannot <what>: <errno text>`, for texts that engines look for; `*` is any errno. */
+  /**
+   * The whole message to use instead of `cannot <what>: <errno text>`, for texts that engines look for; `*` is any
+   * errno, and CAUSE in it stands for the errno text.
+   */
   readonly says?: Readonly<Record<string, string>> | undefined;
   /** What the reader can do about it. */
   readonly hint?: string | undefined;
   /** A descriptor from fsopen(2): when the step fails, the kernel's own explanation is read from it into the message. */
   readonly fsContext?: Slot | undefined;
 }
+
+/** No path and no argument can hold it. */
+export const CAUSE = "\0";
 
 /** The result of a step, for later steps: of the same program, or of a later program of the same conversation. */
 export interface Slot {

@@ -1,5 +1,6 @@
 import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDWR } from "../abi/fcntl.ts";
 import { RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "../abi/openat2.ts";
+import { TsrunError } from "../errors.ts";
 import type { Process } from "../spec/types.ts";
 import { attachMount, cloneTree } from "./mount-steps.ts";
 import { openAt, openInRoot } from "./paths.ts";
@@ -67,6 +68,8 @@ export function planTerminal(program: Program, context: TerminalContext): void {
     program,
     { call: "close", args: [terminal], what: "close the terminal" },
     { call: "close", args: [master], what: "close ptmx" },
+    // It leads to a process of the host, which may wait for its end.
+    { call: "close", args: [context.console], what: "close the console socket" },
   );
 }
 
@@ -141,10 +144,16 @@ export function planSendDescriptor(
 
 const MSG_NOSIGNAL = 0x4000;
 
-/** A sockaddr_un for `path`, at most 107 bytes. */
+/** A sockaddr_un (unix(7)). Throws for what does not fit; an empty path would be an abstract name. */
 export function unixAddress(path: string): Uint8Array {
-  const address = new Uint8Array(110);
+  const SUN_PATH_SIZE = 108;
+  const name = new TextEncoder().encode(path);
+  if (name.length === 0 || name.length >= SUN_PATH_SIZE) {
+    const message = `cannot use ${JSON.stringify(path)} as the path of a socket: should be of 1 to 107 bytes`;
+    throw new TsrunError(message, { code: name.length === 0 ? "ENOENT" : "ENAMETOOLONG" });
+  }
+  const address = new Uint8Array(2 + SUN_PATH_SIZE);
   address[0] = 1;
-  new TextEncoder().encodeInto(path, address.subarray(2));
+  address.set(name, 2);
   return address;
 }
