@@ -31,6 +31,7 @@ const commands: { readonly [N in CommandName]?: Entry<N> } = {
   spec: { load: async () => (await import("./commands/spec.ts")).specCommand },
   plan: { load: async () => (await import("./commands/plan.ts")).planCommand },
   features: { load: async () => (await import("./commands/features.ts")).featuresCommand },
+  try: { load: async () => (await import("./commands/try.ts")).tryCommand },
   completion: { load: async () => (await import("./commands/completion.ts")).completionCommand },
   help: { load: async () => (await import("./commands/help.ts")).helpCommand },
 };

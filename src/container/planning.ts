@@ -2,7 +2,7 @@ import { planCgroup } from "../cgroup/cgroupfs.ts";
 import type { CgroupManager } from "../cgroup/choose.ts";
 import { planLimits } from "../cgroup/limits.ts";
 import { cgroupDirectories, cgroupMap, cgroupRecord } from "../cgroup/paths.ts";
-import { readCgroups } from "../cgroup/read-cgroups.ts";
+import { type CgroupFindings, readCgroups } from "../cgroup/read-cgroups.ts";
 import type { HostFacts } from "../host/facts.ts";
 import {
   type ContainerRequest,
@@ -41,10 +41,7 @@ export interface BegunPlan {
 
 /** Up to a process in the container's namespaces. `socketPath` is where a container that waits for start listens. */
 export function beginPlan(request: PlanRequest, socketPath: string | undefined): BegunPlan {
-  const { config, facts, id } = request;
-  const directories =
-    request.cgroupManager === "disabled" ? [] : cgroupDirectories(config.linux?.cgroupsPath, id, facts.cgroup);
-  const found = readCgroups(directories, facts.cgroup.mode === "unified", request.mayGoWithoutCgroup);
+  const found = request.cgroupManager === "disabled" ? { cgroups: [], warnings: [] } : findCgroups(request);
   for (const warning of found.warnings) request.warn(warning);
   const used = found.cgroups.map(({ directory }) => directory);
   const plan = newPlan({ ...request, cgroupPaths: cgroupMap(used) });
@@ -52,6 +49,11 @@ export function beginPlan(request: PlanRequest, socketPath: string | undefined):
   if (request.trial !== undefined) planLimits(plan, request.trial.limits);
   const listening = socketPath === undefined ? undefined : planListen(plan, socketPath);
   return { plan, listening, cgroups: cgroupRecord(used) };
+}
+
+function findCgroups({ config, facts, id, mayGoWithoutCgroup }: PlanRequest): CgroupFindings {
+  const directories = cgroupDirectories(config.linux?.cgroupsPath, id, facts.cgroup);
+  return readCgroups(directories, facts.cgroup.mode === "unified", mayGoWithoutCgroup);
 }
 
 /** Everything else but what start does. */

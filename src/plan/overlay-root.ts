@@ -1,5 +1,5 @@
 import { AT_FDCWD, F_DUPFD_CLOEXEC, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
-import { MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY } from "../abi/mount.ts";
+import { MNT_DETACH, MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY } from "../abi/mount.ts";
 import { S_IFREG } from "../abi/stat.ts";
 import type { PlanContext } from "./context.ts";
 import { attachMount, changeAttributes, cloneTree, closeFd, makeFileSystem, type Origin } from "./mount-steps.ts";
@@ -49,7 +49,7 @@ export function planOverlayRoot(context: PlanContext, root: OverlayRoot): void {
   for (const [index, part] of overlays.entries().toArray().reverse()) {
     mounts.set(part, planOverlay(context, root, part, index));
   }
-  planTop(context, mounts.get(root.parts[0]!));
+  planTop(context, root, mounts.get(root.parts[0]!));
   for (const part of root.parts.slice(1)) {
     const mount = mounts.get(part);
     if (mount !== undefined) attachAt(context, mount, part.path, originOf(part.path));
@@ -145,7 +145,7 @@ function planOverlay(context: PlanContext, root: OverlayRoot, part: OverlayPart,
 }
 
 /** `overlay` is that of "/"; without it, the root is the upper directory itself, with everything mounted in it. */
-function planTop(context: PlanContext, overlay: Slot | undefined): void {
+function planTop(context: PlanContext, { keep }: OverlayRoot, overlay: Slot | undefined): void {
   const { build, rootfs } = context;
   const origin = originOf("/");
   if (overlay === undefined) {
@@ -155,6 +155,8 @@ function planTop(context: PlanContext, overlay: Slot | undefined): void {
     add(build, { call: "fcntl", args: [overlay, F_DUPFD_CLOEXEC, 0], into: rootfs, ...origin });
     closeFd(build, overlay);
   }
+  // The overlays have it by now. Left there, it would be what planPivot unmounts in place of the host's root below it.
+  if (keep === undefined) add(build, { call: "umount2", args: [".", MNT_DETACH], ...origin });
   attachOnRoot(context, rootfs, origin);
 }
 
