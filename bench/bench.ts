@@ -7,7 +7,7 @@ import { cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 import { makeBundle } from "./bundle.ts";
 import { type CreatedMemory, measureCreated, measureLimits, type SmallestLimit } from "./memory.ts";
-import { AS_IT_IS, type Runtime, readRuntimes, V2_ONLY } from "./runtimes.ts";
+import { AS_IT_IS, type Runtime, readRuntimes, run, V2_ONLY } from "./runtimes.ts";
 import { table, targetLines } from "./table.ts";
 import { type Effort, measureNamespaces, measureTimes, type Times } from "./times.ts";
 
@@ -30,7 +30,7 @@ const DOCUMENTS = ["README.md", "bench/README.md"];
 
 function bench(quick: boolean): Results {
   if (process.getuid?.() !== 0) throw new Error("containers need root here");
-  const home = mkdtempSync("/tmp/tsrun-bench-");
+  const home = mkdtempSync(`${memoryFolder()}/tsrun-bench-`);
   chmodSync(home, 0o711);
   try {
     const runtimes = readRuntimes();
@@ -48,6 +48,12 @@ function bench(quick: boolean): Results {
   } finally {
     rmSync(home, { recursive: true, force: true });
   }
+}
+
+/** State belongs on a tmpfs, which is what the default roots of all three are on. */
+function memoryFolder(): string {
+  const folders = ["/run", "/dev/shm"];
+  return folders.find((folder) => run(["stat", "-f", "-c", "%T", folder]).trim() === "tmpfs") ?? "/tmp";
 }
 
 function machine(): string {

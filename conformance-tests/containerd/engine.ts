@@ -58,7 +58,7 @@ export async function startEngine() {
     left.push(...(await leftovers()));
     removeParentCgroup(mark);
     if (mountsUnder(home).length === 0) rmSync(home, { recursive: true, force: true });
-    if (createdRun) rmSync("/run/containerd", { recursive: true, force: true });
+    if (createdRun) removeEmptyFolders("/run/containerd");
     return left;
   }
 
@@ -117,6 +117,15 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 
 function shimSockets(): string[] {
   return existsSync(SHIM_SOCKETS) ? readdirSync(SHIM_SOCKETS) : [];
+}
+
+/** What is in use stays: somebody else's containerd may have come meanwhile. */
+function removeEmptyFolders(folder: string): void {
+  if (!existsSync(folder)) return;
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeEmptyFolders(`${folder}/${entry.name}`);
+  }
+  if (readdirSync(folder).length === 0) rmdirSync(folder);
 }
 
 /** Runtimes make /NAMESPACE/ID and remove only ID: the parent may be shared. */
