@@ -1,3 +1,4 @@
+import { capabilityNames } from "../abi/capability.ts";
 import { errnoName, errnoText } from "../abi/errno.ts";
 import { TsrunError } from "../errors.ts";
 import { readText } from "../kernel/files.ts";
@@ -27,7 +28,7 @@ export function execProcess(
 ): { process: Process; pointer: string } {
   checkLabels(options);
   if (options.process !== undefined) return { process: readProcess(options.process, warn), pointer: "" };
-  if (command.length === 0) throw new TsrunError("process args cannot be empty", { code: "EUSAGE" });
+  if (command.length === 0) throw new TsrunError("process args cannot be empty", { code: "EINVAL" });
   return { process: changedProcess(config, command, options), pointer: "/process" };
 }
 
@@ -53,6 +54,7 @@ function checkLabels({ apparmor, processLabel }: ProcessOptions): void {
 
 function changedProcess(config: Config, command: readonly string[], options: ProcessOptions): Process {
   const own = config.process ?? { args: [], cwd: "/" };
+  checkEnvironment(options.env);
   return {
     ...own,
     args: [...command],
@@ -65,6 +67,15 @@ function changedProcess(config: Config, command: readonly string[], options: Pro
   };
 }
 
+/** As of config.json: a variable without a name would become another one on the way. */
+function checkEnvironment(env: readonly string[]): void {
+  const wrong = env.find((variable) => variable.indexOf("=") < 1);
+  if (wrong === undefined) return;
+  throw new TsrunError(`cannot set ${JSON.stringify(wrong)} in the environment: should be NAME=VALUE (--env)`, {
+    code: "EINVAL",
+  });
+}
+
 /** `1000` or `1000:100`, decimal digits only: anything else must never become user 0. */
 function changedUser(own: User | undefined, { user, additionalGids }: ProcessOptions): User {
   const groups = { additionalGids: [...(own?.additionalGids ?? []), ...additionalGids] };
@@ -75,7 +86,7 @@ function changedUser(own: User | undefined, { user, additionalGids }: ProcessOpt
   const MAX_ID = 0xfffffffe;
   if (match === null || uid > MAX_ID || (gid ?? 0) > MAX_ID) {
     throw new TsrunError(`cannot use ${JSON.stringify(user)} as a user: should be UID or UID:GID in digits (--user)`, {
-      code: "EUSAGE",
+      code: "EINVAL",
     });
   }
   return { ...own, ...groups, uid, ...(gid === undefined ? {} : { gid }) };
@@ -84,6 +95,13 @@ function changedUser(own: User | undefined, { user, additionalGids }: ProcessOpt
 /** Never inheritable: a file with inheritable capabilities would hand them on (CVE-2022-29162). */
 function withCapabilities(own: Process["capabilities"], added: readonly string[]): Process["capabilities"] {
   if (added.length === 0) return own;
+  const unknown = added.find((name) => !(capabilityNames as readonly string[]).includes(name));
+  if (unknown !== undefined) {
+    throw new TsrunError(`unknown capability ${JSON.stringify(unknown)} (--cap)`, {
+      code: "EINVAL",
+      hint: "names are such as CAP_NET_RAW",
+    });
+  }
   const plus = (set: readonly string[] | undefined) => [...(set ?? []), ...added];
   return {
     ...own,

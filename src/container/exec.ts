@@ -7,7 +7,7 @@ import type { HostFacts } from "../host/facts.ts";
 import { sys } from "../kernel/kernel.ts";
 import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
-import { environmentValue, mergeEnvironment, planExecve } from "../plan/command.ts";
+import { planExecve, processEnvironment } from "../plan/command.ts";
 import { planSendPidfd } from "../plan/container.ts";
 import { type ExecPlan, type ExecRequest, newExecPlan, planAffinity, planExecProcess, planJoin } from "../plan/exec.ts";
 import { program } from "../plan/step.ts";
@@ -37,11 +37,7 @@ export interface ContainerExec {
 /** Adds a process to a container. Returns its process id; the program runs when this returns. */
 export function execInContainer(request: ContainerExec): number {
   const { state, config, facts } = request;
-  const pidfd = openInit(state);
-  if (pidfd === undefined) throw new TsrunError("cannot exec in a stopped container", { code: "ESRCH" });
-  const root = sys("openat", AT_FDCWD, `/proc/${state.init_process_pid}/root`, O_PATH | O_DIRECTORY, 0);
-  if (root < 0) throw new TsrunError("cannot exec in a stopped container", { code: "ESRCH" });
-  sys("fcntl", pidfd, 2, 0);
+  const { pidfd, root } = openContainer(state);
   const newKeyring = !state.start.no_new_keyring;
   const planned: ExecRequest = { ...request, id: state.id, config, facts, pidfd, root, newKeyring };
   const plan = newExecPlan();
@@ -60,6 +56,18 @@ export function execInContainer(request: ContainerExec): number {
     sys("close", pidfd);
     sys("close", root);
   }
+}
+
+/** Both for the agent to inherit. The root is that of the pidfd's process only when that is there afterwards. */
+function openContainer(state: ContainerState): { pidfd: number; root: number } {
+  const F_SETFD = 2;
+  const pidfd = openInit(state);
+  const root = sys("openat", AT_FDCWD, `/proc/${state.init_process_pid}/root`, O_PATH | O_DIRECTORY, 0);
+  if (pidfd === undefined || root < 0 || sys("pidfd_send_signal", pidfd, 0, 0, 0) < 0) {
+    throw new TsrunError("cannot exec in a stopped container", { code: "ESRCH" });
+  }
+  sys("fcntl", pidfd, F_SETFD, 0);
+  return { pidfd, root };
 }
 
 /** The process joins the container while the rest is planned. */
@@ -87,10 +95,6 @@ function completeProcess(request: ContainerExec, plan: ExecPlan, agent: Agent, p
   }
 }
 
-function environment(request: ContainerExec, plan: ExecPlan, agent: Agent): string[] {
-  const env = mergeEnvironment([...(request.process.env ?? []), ...request.extraEnv]);
-  if ((environmentValue(env, "HOME") ?? "") === "") {
-    env.push(`HOME=${readHome(plan, agent, request.process.user?.uid ?? 0)}`);
-  }
-  return env;
+function environment({ process, extraEnv }: ContainerExec, plan: ExecPlan, agent: Agent): string[] {
+  return processEnvironment(process, extraEnv, () => readHome(plan, agent, process.user?.uid ?? 0));
 }
