@@ -13,6 +13,7 @@ import { runCommand } from "./commands/run.ts";
 import { startCommand } from "./commands/start.ts";
 import { stateCommand } from "./commands/state.ts";
 import { printVersion } from "./commands/version.ts";
+import { installBuiltIns } from "./kernel/built-ins.ts";
 import { sys } from "./kernel/kernel.ts";
 import { holdSignals, releaseSignals } from "./terminal/foreground.ts";
 
@@ -43,11 +44,15 @@ main(process.argv.slice(2));
 
 /** The hot path is synchronous from here to the exit; promises are only for what is loaded late. */
 function main(argv: readonly string[]): void {
+  const restore = installBuiltIns();
   // Before anything else: see holdSignals. Whether the word is the command, the parser will tell.
   if (argv.some((word) => FORWARDING.includes(word))) holdSignals();
   const invocation = parseFast(argv);
   if (invocation !== undefined) exitWith(run(invocation));
-  else exitWith(import("./cli/yargs.ts").then(({ parseForPeople }) => answer(parseForPeople(argv))));
+  else {
+    restore();
+    exitWith(import("./cli/yargs.ts").then(({ parseForPeople }) => answer(parseForPeople(argv))));
+  }
 }
 
 function answer(given: Answer): number | Promise<number> {

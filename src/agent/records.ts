@@ -1,4 +1,5 @@
 import { errnoNumber } from "../abi/errno.ts";
+import { CLOCK_TAI } from "../abi/time.ts";
 import { type Arch, syscallNumber } from "../abi/syscalls.ts";
 import {
   type Arg,
@@ -10,6 +11,7 @@ import {
   type SlotTable,
   type Step,
 } from "../plan/step.ts";
+import { utf8 } from "../text.ts";
 import {
   BATCH,
   BATCH_SIZE,
@@ -34,8 +36,19 @@ export interface Batch {
   /** The steps whose records are in the message, and the address of the first record. */
   readonly steps: readonly Step[];
   readonly recordsAt: number;
+  /** Records per step. */
+  readonly stride: number;
   /** The slots that the steps compute: known when the answer is there. */
   readonly writes: readonly Slot[];
+  readonly times?: Times;
+}
+
+/** The times at which the steps of a batch began, two words each (struct timespec). */
+export interface Times {
+  /** Where the agent keeps them; behind the last one it notes when that step has ended. */
+  readonly address: number;
+  /** How many the batch itself sends, as a message ahead of its last steps; undefined when they can be asked for. */
+  readonly sent: number | undefined;
 }
 
 export interface Encoding {
@@ -43,6 +56,11 @@ export interface Encoding {
   /** The agent's descriptor of its socket to tsrun. */
   readonly socket: number;
   readonly slots: SlotTable;
+  /**
+   * Before the record of each step, one that notes the time. Where a silent program comes to what may forbid to talk
+   * (seccomp) or ends all talk (execve), the times so far are sent in place of that.
+   */
+  readonly timed?: boolean;
 }
 
 /** A struct or string list that is longer goes to the heap, ahead of the batch that uses it. */
@@ -70,6 +88,11 @@ interface State {
   /** The records that come behind the data, as 32-bit words. */
   readonly records: Int32Array;
   steps: Step[];
+  /** Records per step: 2 when it is timed. */
+  readonly stride: number;
+  /** 0 when no times are noted. */
+  times: number;
+  timesSent: number | undefined;
   spaceEnd: number;
   heapEnd: number;
   strings: Map<string, number>;
@@ -86,13 +109,16 @@ let recordsRoom: Int32Array | undefined;
 function newState(encoding: Encoding): State {
   dataRoom ??= Buffer.allocUnsafeSlow(MESSAGE_LIMIT);
   recordsRoom ??= new Int32Array(MESSAGE_LIMIT / 4);
-  return {
+  const state: State = {
     encoding,
     batches: [],
     data: dataRoom,
     dataEnd: RECORD_SIZE,
     records: recordsRoom,
     steps: [],
+    stride: encoding.timed === true ? 2 : 1,
+    times: 0,
+    timesSent: undefined,
     spaceEnd: SPACE,
     heapEnd: HEAP,
     strings: new Map(),
@@ -101,7 +127,12 @@ function newState(encoding: Encoding): State {
     writes: [],
     preload: [],
   };
+  if (state.stride === 2) state.times = reserve(state, TIMES_SIZE);
+  return state;
 }
+
+/** As many as fit into a batch, and the end. */
+const TIMES_SIZE = 16 * (MESSAGE_LIMIT / RECORD_SIZE / 2 + 1);
 
 function encodeProgram(state: State, program: Program): void {
   const steps = program.steps;
@@ -115,14 +146,16 @@ function encodeProgram(state: State, program: Program): void {
       flush(state, false);
       shift = -i;
     }
+    if (state.stride === 2) encodeClock(state, program, step, i + shift);
     encodeStep(state, step, i + shift);
     const { onPositive, onZero, onTolerated } = step;
     if (onPositive === undefined && onZero === undefined && onTolerated === undefined) continue;
-    const jumps = state.records.subarray((i + shift) * RECORD_WORDS + JUMPS_WORD);
+    const jumps = state.records.subarray(placeOf(state, i + shift) * RECORD_WORDS + JUMPS_WORD);
     for (const [n, label] of [onPositive, onZero, onTolerated].entries()) {
       if (label === undefined) continue;
       if (label.at + shift < 0 || label.at > steps.length) throw strayJump(program, step, label);
-      jumps[n] = (label.at - i) * RECORD_SIZE;
+      // To the first record of that step.
+      jumps[n] = ((label.at - i) * state.stride - (state.stride - 1)) * RECORD_SIZE;
       target = Math.max(target, label.at);
     }
   }
@@ -142,7 +175,7 @@ function refersBack(state: State, step: Step): boolean {
 
 function isNearlyFull(state: State): boolean {
   const count = state.steps.length;
-  return count > 0 && state.dataEnd + count * RECORD_SIZE > MESSAGE_LIMIT - 4 * HEAP_THRESHOLD;
+  return count > 0 && state.dataEnd + count * state.stride * RECORD_SIZE > MESSAGE_LIMIT - 4 * HEAP_THRESHOLD;
 }
 
 /**
@@ -150,8 +183,9 @@ function isNearlyFull(state: State): boolean {
  */
 function encodeStep(state: State, step: Step, index: number): void {
   const words = state.records;
-  const at = index * RECORD_WORDS;
-  if ((index + 2) * RECORD_SIZE + state.dataEnd > MESSAGE_LIMIT)
+  const place = placeOf(state, index);
+  const at = place * RECORD_WORDS;
+  if ((place + 3) * RECORD_SIZE + state.dataEnd > MESSAGE_LIMIT)
     throw new Error(`"${step.what}" does not fit into a batch`);
   const { args, into, tolerate } = step;
   const home = into?.home;
@@ -159,13 +193,13 @@ function encodeStep(state: State, step: Step, index: number): void {
   let flags = step.retry === true ? FLAG_RETRY : 0;
   for (let n = 0; n < args.length; n++) {
     const arg = args[n]!;
-    const place = at + ARGS_WORD + 2 * n;
-    if (typeof arg === "number") putNumber(words, place, arg);
-    else if (typeof arg === "string") words[place] = stringAddress(state, arg);
+    const word = at + ARGS_WORD + 2 * n;
+    if (typeof arg === "number") putNumber(words, word, arg);
+    else if (typeof arg === "string") words[word] = stringAddress(state, arg);
     else if (typeof arg === "object" && arg.kind === "slot" && arg.value === undefined) {
       flags |= 1 << n;
-      words[place] = arg.home === undefined ? SLOTS + 8 * arg.index : slotAddress(state, arg);
-    } else put(words, place, argValue(state, arg));
+      words[word] = arg.home === undefined ? SLOTS + 8 * arg.index : slotAddress(state, arg);
+    } else put(words, word, argValue(state, arg));
   }
   words[at] = syscallNumber(step.call, state.encoding.arch);
   words[at + 1] = flags;
@@ -184,6 +218,41 @@ function encodeStep(state: State, step: Step, index: number): void {
   words[at + JUMPS_WORD + 1] = RECORD_SIZE;
   words[at + JUMPS_WORD + 2] = RECORD_SIZE;
   state.steps.push(step);
+}
+
+/** A timed step is the second of two records. */
+function placeOf(state: State, index: number): number {
+  return (index + 1) * state.stride - 1;
+}
+
+/** What goes before the step: its time, or the message with all times before it. */
+function encodeClock(state: State, program: Program, step: Step, index: number): void {
+  const at = index * state.stride * RECORD_WORDS;
+  const isLast = program.silent && (step.call === "execve" || step.call === "seccomp");
+  if (!isLast || state.timesSent !== undefined) {
+    writeClock(state, at, state.times + 16 * index);
+    return;
+  }
+  const words = state.records;
+  words[at] = syscallNumber("write", state.encoding.arch);
+  words[at + ARGS_WORD] = state.encoding.socket;
+  words[at + ARGS_WORD + 2] = state.times;
+  words[at + ARGS_WORD + 4] = timesSize(index);
+  for (let n = 0; n < 3; n++) words[at + JUMPS_WORD + n] = RECORD_SIZE;
+  state.timesSent = index;
+}
+
+/** The size of the message with so many times: odd, so that it cannot be taken for a reply. */
+export function timesSize(count: number): number {
+  return 16 * count + 1;
+}
+
+function writeClock(state: State, at: number, address: number): void {
+  const words = state.records;
+  words[at] = syscallNumber("clock_gettime", state.encoding.arch);
+  words[at + ARGS_WORD] = CLOCK_TAI;
+  words[at + ARGS_WORD + 2] = address;
+  for (let n = 0; n < 3; n++) words[at + JUMPS_WORD + n] = RECORD_SIZE;
 }
 
 /** The layout of records (layout.ts) in 32-bit words. */
@@ -226,7 +295,7 @@ function stringAddress(state: State, text: string): number {
   const known = state.strings.get(text);
   if (known !== undefined) return known;
   let address: number;
-  if (text.length * 3 >= HEAP_THRESHOLD) address = toHeap(state, Buffer.from(`${text}\0`, "utf8"));
+  if (text.length * 3 >= HEAP_THRESHOLD) address = toHeap(state, utf8(`${text}\0`));
   else {
     const start = state.dataEnd;
     const end = start + state.data.write(text, start);
@@ -308,7 +377,7 @@ function writeStrings(state: State, list: readonly string[]): number {
 
 function stringsToHeap(state: State, list: readonly string[]): number {
   const array = Buffer.alloc((list.length + 1) * 8);
-  for (let i = 0; i < list.length; i++) put64(array, 8 * i, toHeap(state, Buffer.from(`${list[i]}\0`, "utf8")));
+  for (let i = 0; i < list.length; i++) put64(array, 8 * i, toHeap(state, utf8(`${list[i]}\0`)));
   return toHeap(state, array);
 }
 
@@ -343,19 +412,25 @@ function flush(state: State, silent: boolean): void {
   if (state.preload.length > 0) pushPreload(state);
   const recordsAt = align(state);
   const count = state.steps.length;
-  const words = (count + 1) * RECORD_WORDS;
-  writeEnd(state, count * RECORD_WORDS, BATCH + recordsAt + count * RECORD_SIZE, silent);
+  let last = count * state.stride;
+  if (state.times !== 0) writeClock(state, last++ * RECORD_WORDS, state.times + 16 * count);
+  const words = (last + 1) * RECORD_WORDS;
+  writeEnd(state, last * RECORD_WORDS, BATCH + recordsAt + last * RECORD_SIZE, silent);
   const message = new Uint8Array(recordsAt + words * 4);
   message.set(state.data.subarray(RECORD_SIZE, recordsAt), RECORD_SIZE);
   message.set(new Uint8Array(state.records.buffer, 0, words * 4), recordsAt);
   const view = new DataView(message.buffer);
   view.setUint32(0, syscallNumber("getpid", state.encoding.arch), true);
   view.setInt32(RECORD_ON_POSITIVE, recordsAt, true);
-  state.batches.push({ message, chunks: [], steps: state.steps, recordsAt: BATCH + recordsAt, writes: state.writes });
+  const { steps, writes, stride, times: address, timesSent: sent } = state;
+  const batch = { message, chunks: [], steps, recordsAt: BATCH + recordsAt, stride, writes };
+  state.batches.push(address === 0 ? batch : { ...batch, times: { address, sent } });
   state.records.fill(0, 0, words);
   state.steps = [];
   state.dataEnd = RECORD_SIZE;
   state.spaceEnd = SPACE;
+  if (stride === 2) state.times = reserve(state, TIMES_SIZE);
+  state.timesSent = undefined;
   state.strings = new Map();
   state.objects = new Map();
   state.homes = new Map();
@@ -401,7 +476,7 @@ function pushPreload(state: State): void {
   words[end + ARGS_WORD + 4] = state.encoding.slots.next * 8;
   words[end + JUMPS_WORD] = LOADER - (BATCH + end * 4);
   const message = new Uint8Array(words.buffer);
-  state.batches.push({ message, chunks, steps: [], recordsAt: BATCH, writes: [] });
+  state.batches.push({ message, chunks, steps: [], recordsAt: BATCH, stride: 1, writes: [] });
   state.preload = [];
 }
 

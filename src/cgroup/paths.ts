@@ -63,12 +63,12 @@ export function cgroupMap(directories: readonly CgroupDirectory[]): Map<string, 
 
 /** For state.json: each controller, `name=systemd`, or "" for v2, to its directory. */
 export function cgroupRecord(directories: readonly CgroupDirectory[]): Record<string, string> {
-  const entries: [string, string][] = [];
+  const record: Record<string, string> = Object.create(null);
   for (const { hierarchy, path } of directories) {
-    if (hierarchy.version === 2) entries.push(["", path]);
-    for (const controller of hierarchy.controllers) entries.push([controller, path]);
+    if (hierarchy.version === 2) record[""] = path;
+    for (const controller of hierarchy.controllers) record[controller] = path;
   }
-  return Object.fromEntries(entries);
+  return record;
 }
 
 /** What kill and delete need to know of a directory; made from state.json. */
@@ -81,6 +81,7 @@ export interface ContainerCgroup {
 export function containerCgroups(cgroupPaths: Readonly<Record<string, string>>): ContainerCgroup[] {
   const versions = new Map<string, 1 | 2>();
   for (const [controller, path] of Object.entries(cgroupPaths)) versions.set(path, controller === "" ? 2 : 1);
-  const cgroups = Array.from(versions, ([path, version]) => ({ version, path }));
+  const cgroups: ContainerCgroup[] = [];
+  for (const [path, version] of versions) cgroups.push({ version, path });
   return cgroups.sort((a, b) => b.version - a.version);
 }

@@ -3,6 +3,7 @@ import { AT_FDCWD, O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY } from "../abi/fcntl.t
 import { TsrunError } from "../errors.ts";
 import { writeAll } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
+import { utf8 } from "../text.ts";
 
 export type Level = "error" | "warning" | "debug";
 
@@ -21,7 +22,7 @@ export interface Entry {
  */
 export function openLog(destination: string): number {
   const path = destination.startsWith("file:") ? destination.slice(5) : destination;
-  if (/^(journald|syslog):/.test(path)) {
+  if (path.startsWith("journald:") || path.startsWith("syslog:")) {
     throw new TsrunError(`cannot log to ${JSON.stringify(path)}: only files are supported`, {
       code: "EINVAL",
       hint: "give --log the path of a file",
@@ -36,7 +37,7 @@ export function openLog(destination: string): number {
 
 /** Appends one line in one write(2), so that lines of several processes do not mix. */
 export function writeLog(fd: number, format: "text" | "json", entry: Entry): void {
-  writeAll(fd, Buffer.from(`${format === "json" ? jsonLine(entry) : textLine(entry)}\n`, "utf8"));
+  writeAll(fd, utf8(`${format === "json" ? jsonLine(entry) : textLine(entry)}\n`));
 }
 
 /** The keys that engines decode come first: level, msg, time. */

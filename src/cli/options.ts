@@ -470,13 +470,15 @@ export function argumentCount(name: CommandName): readonly [number, number] {
 
 /** `console-socket` → `consoleSocket`. */
 export function camelCase(name: string): string {
-  return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+  const [first = "", ...others] = name.split("-");
+  return first + others.map((word) => word.slice(0, 1).toUpperCase() + word.slice(1)).join("");
 }
 
 /** The values of `rows` when no option is given. */
 export function defaultValues(rows: OptionRows): Record<string, OptionValue> {
   const values: Record<string, OptionValue> = {};
-  for (const [name, row] of Object.entries(rows)) {
+  for (const name in rows) {
+    const row = rows[name]!;
     const value = row.repeat ? [] : (row.default ?? (row.type === "boolean" && !row.optional ? false : undefined));
     if (value !== undefined) values[camelCase(name)] = value;
   }

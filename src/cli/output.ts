@@ -1,13 +1,14 @@
 import { errnoNumber } from "../abi/errno.ts";
 import { sys } from "../kernel/kernel.ts";
+import { utf8 } from "../text.ts";
 
 /** Writes `text` to standard output, all of it; a reader that has gone away is no error. */
 export function print(text: string): void {
-  writeAll(1, Buffer.from(text, "utf8"));
+  writeAll(1, utf8(text));
 }
 
 export function printError(text: string): void {
-  writeAll(2, Buffer.from(text, "utf8"));
+  writeAll(2, utf8(text));
 }
 
 /**

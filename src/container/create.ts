@@ -26,6 +26,7 @@ import {
   saveConfig,
   writeDraft,
 } from "../state/store.ts";
+import { textOf } from "../text.ts";
 import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
 import { beginPlan, completePlan, type PlanRequest } from "./planning.ts";
@@ -241,7 +242,7 @@ export function readHome(
     size += part.length;
     if (part.length < 4096) break;
   }
-  return homeOf(uid, Buffer.concat(parts).toString("utf8"));
+  return homeOf(uid, parts.map(textOf).join(""));
 }
 
 /** Lets the container wait for start, and makes it known. From here on it lives without this tsrun. */

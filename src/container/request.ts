@@ -10,6 +10,7 @@ import { cleanPath } from "../plan/paths.ts";
 import { parseConfig } from "../spec/load.ts";
 import type { Config } from "../spec/types.ts";
 import { stateRoot } from "../state/root.ts";
+import { textOf } from "../text.ts";
 import type { CreateRequest } from "./create.ts";
 import { listenFds } from "./listen-fds.ts";
 
@@ -104,7 +105,7 @@ export function preserveDescriptors(count: number): void {
 function isOfBun(fd: number): boolean {
   const buffer = new Uint8Array(64);
   const length = sys("readlinkat", AT_FDCWD, `/proc/self/fd/${fd}`, buffer, buffer.length);
-  return length > 0 && Buffer.from(buffer.subarray(0, length)).toString() === "anon_inode:[eventpoll]";
+  return length > 0 && textOf(buffer.subarray(0, length)) === "anon_inode:[eventpoll]";
 }
 
 /**

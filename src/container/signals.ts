@@ -1,9 +1,10 @@
 import { SIGRTMAX, SIGRTMIN, signalNumber } from "../abi/signal.ts";
 import { TsrunError } from "../errors.ts";
+import { isDigits } from "../text.ts";
 
 /** `9`, `KILL`, `SIGKILL`, `kill`, `RTMIN+3`, `SIGRTMAX-1` → the signal's number. 0 only asks whether it could be sent. */
 export function parseSignal(text: string): number {
-  const number = /^\d{1,2}$/.test(text) ? Number(text) : named(text.toUpperCase());
+  const number = text.length <= 2 && isDigits(text) ? Number(text) : named(text.toUpperCase());
   if (number === undefined || number > SIGRTMAX) {
     throw new TsrunError(`unknown signal ${JSON.stringify(text)}`, { code: "EINVAL" });
   }

@@ -1,4 +1,15 @@
-import { lstatSync, mkdirSync, readdirSync, realpathSync, renameSync, rmdirSync, rmSync, unlinkSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+} from "node:fs";
 import { errorMessage, TsrunError } from "../errors.ts";
 import type { RootPart } from "../plan/overlay-root.ts";
 import { type Change, findChanges } from "./try-changes.ts";
@@ -26,7 +37,8 @@ export function openKeep(path: string): Keep {
   return {
     directory,
     discard: () => {
-      for (const name of ["upper", "work"]) rmSync(`${directory}/${name}`, { recursive: true, force: true });
+      ignoring(() => removeWork(`${directory}/work`));
+      ignoring(() => rmSync(`${directory}/upper`, { recursive: true, force: true }));
       if (isNew) ignoring(() => rmdirSync(directory));
     },
     finish: (parts, made) => attempt(path, () => finish(directory, parts, made)),
@@ -62,12 +74,17 @@ function finish(directory: string, parts: readonly RootPart[], made: readonly st
   return changes;
 }
 
-/** The kernel leaves directories without any permissions there, empty. */
+/** The kernel leaves directories there that not even their owner may read. */
 function removeWork(work: string): void {
-  for (const name of readdirSync(work)) {
-    for (const inner of readdirSync(`${work}/${name}`)) ignoring(() => rmdirSync(`${work}/${name}/${inner}`));
-  }
+  for (const path of directoriesIn(work).flatMap(directoriesIn)) ignoring(() => chmodSync(path, 0o700));
   rmSync(work, { recursive: true, force: true });
+}
+
+function directoriesIn(path: string): string[] {
+  if (!existsSync(path)) return [];
+  return readdirSync(path, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => `${path}/${name}`);
 }
 
 /** What was only there to mount on, or is as the host has it. */

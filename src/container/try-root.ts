@@ -74,12 +74,12 @@ export function splitParts(tree: HostTree): RootPart[] {
   const points = [...mounts.keys()];
   const parts: RootPart[] = [];
   const visit = (path: string): void => {
-    if (isFresh(path)) return;
     const seen = tree.look(path);
     const mount = path === "/" ? undefined : mounts.get(path);
     if (seen === undefined) return;
     if (seen.type === "symlink") parts.push({ kind: "symlink", path, target: seen.target });
     else if (seen.type === "file") parts.push({ kind: "bind", path, makes: "file" });
+    else if (isFresh(path)) parts.push({ kind: "directory", ...directoryOf(path, seen) });
     else if (mount !== undefined && !canBeLayer(mount, path)) parts.push(hostBind(mount, path, seen));
     else if (points.some((point) => point !== path && isBelow(point, path))) visitAll(path, seen);
     else parts.push({ kind: "overlay", ...directoryOf(path, seen), attributes: attributesOf(mount) });

@@ -2,6 +2,7 @@ import { type Agent, readInAgent, runInAgent } from "../agent/session.ts";
 import { planHook } from "../plan/hooks.ts";
 import { program, type SlotTable } from "../plan/step.ts";
 import type { Hook, HookKind } from "../spec/types.ts";
+import { textOf } from "../text.ts";
 import { checkHook, OUTPUT_TAIL } from "./run.ts";
 
 /** Runs the hooks of one kind in the container's namespaces, as children of the init. Throws as runHooks does. */
@@ -20,7 +21,7 @@ export function runHooksInContainer(
       execve: Math.min(0, result.execve.value!),
       timedOut: result.poll.value === 0,
       status: result.status.value! & 0xffff,
-      output: () => Buffer.from(readInAgent(agent, slots, result.output, 0).subarray(-OUTPUT_TAIL)).toString("utf8"),
+      output: () => textOf(readInAgent(agent, slots, result.output, 0).subarray(-OUTPUT_TAIL)),
     });
     const closing = program("close the hook's output");
     closing.steps.push({ call: "close", args: [result.output], what: "close the hook's output" });

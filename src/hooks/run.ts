@@ -3,6 +3,7 @@ import { exitCode, terminatingSignal } from "../abi/wait.ts";
 import { TsrunError } from "../errors.ts";
 import { spawn, sys } from "../kernel/kernel.ts";
 import type { Hook, HookKind } from "../spec/types.ts";
+import { textOf, utf8 } from "../text.ts";
 
 /** How a hook ended, wherever it ran. */
 export interface HookEnd {
@@ -53,7 +54,7 @@ function hookFault(hook: Hook, end: HookEnd): string | undefined {
 
 export function runHook(hook: Hook, state: string): HookEnd {
   const MFD_CLOEXEC = 1;
-  const bytes = Buffer.from(state, "utf8");
+  const bytes = utf8(state);
   const input = sys("memfd_create", "state", MFD_CLOEXEC);
   const output = sys("memfd_create", "output", MFD_CLOEXEC);
   sys("write", input, bytes, bytes.length);
@@ -91,5 +92,5 @@ function tail(output: number): string {
   const size = sys("lseek", output, 0, SEEK_END);
   const buffer = new Uint8Array(OUTPUT_TAIL);
   const count = sys("pread64", output, buffer, OUTPUT_TAIL, Math.max(0, size - OUTPUT_TAIL));
-  return Buffer.from(buffer.subarray(0, Math.max(0, count))).toString("utf8");
+  return textOf(buffer.subarray(0, Math.max(0, count)));
 }

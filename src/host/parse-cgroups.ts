@@ -21,7 +21,7 @@ export function parseCgroupFile(text: string): CgroupLine[] {
 
 /** Where a v1 hierarchy is mounted by custom, the likeliest first. */
 export function likelyMounts(root: string, controllers: readonly string[]): string[] {
-  const names = controllers.map((controller) => controller.replace(/^name=/, ""));
+  const names = controllers.map((controller) => (controller.startsWith("name=") ? controller.slice(5) : controller));
   if (names.length === 1) return [`${root}/${names[0]}`];
   // Distributions mount co-mounted controllers in either order and link the single names to it.
   return [names.join(","), [...names].reverse().join(","), ...names].map((name) => `${root}/${name}`);

@@ -1,8 +1,9 @@
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../abi/fcntl.ts";
 import { CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC } from "../abi/magic.ts";
 import { nativeArch } from "../abi/syscalls.ts";
-import { close, readText, textOf } from "../kernel/files.ts";
+import { close, readText } from "../kernel/files.ts";
 import { auxiliaryValue, sys } from "../kernel/kernel.ts";
+import { textOf } from "../text.ts";
 import type { CgroupFacts, CgroupHierarchy, HostFacts } from "./facts.ts";
 import { type CgroupLine, likelyMounts, parseCgroupFile } from "./parse-cgroups.ts";
 

@@ -1,5 +1,6 @@
 import { errnoNumber } from "../abi/errno.ts";
 import { AT_FDCWD, AT_REMOVEDIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
+import { textOf, utf8 } from "../text.ts";
 import { sys } from "./kernel.ts";
 
 /**
@@ -48,15 +49,11 @@ export function readText(path: string, from = AT_FDCWD, flags = 0): string | num
   return typeof content === "number" ? content : textOf(content);
 }
 
-export function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
-}
-
 /** Writes to a file that exists, in one write(2): what kernel file systems want. Returns 0 or the negative errno. */
 export function writeText(path: string, text: string, from = AT_FDCWD): number {
   const fd = sys("openat", from, path, O_WRONLY | O_CLOEXEC, 0);
   if (fd < 0) return fd;
-  const bytes = Buffer.from(text, "utf8");
+  const bytes = utf8(text);
   const count = sys("write", fd, bytes, bytes.length);
   close(fd);
   return Math.min(count, 0);

@@ -4,6 +4,7 @@
  */
 import { dlopen, FFIType, type Pointer, ptr, read as readMemory } from "bun:ffi";
 import { nativeArch, type SyscallName, syscallNumber } from "../abi/syscalls.ts";
+import { utf8 } from "../text.ts";
 
 /** What a call accepts: integers as they are; strings as NUL-terminated copies; arrays by address. */
 export type SysArg = number | bigint | string | Uint8Array | BigUint64Array | Int32Array;
@@ -71,7 +72,7 @@ function address(arg: SysArg | undefined, kept: Uint8Array[]): number | bigint {
 
 /** `text` in UTF-8, terminated by NUL. */
 export function cString(text: string): Uint8Array {
-  return Buffer.from(`${text}\0`, "utf8");
+  return utf8(`${text}\0`);
 }
 
 /** Where `array` lies in memory, for structs that hold pointers; the caller keeps `array` alive. */

@@ -64,7 +64,8 @@ function store(memory: Memory, slot: Slot, result: number): void {
 /** What the kernel wrote through a pointer to slots. */
 function load(memory: Memory, data: Data & { kind: "address" }): void {
   const array = memory.objects.get(data) as BigUint64Array;
-  for (const [i, slot] of [data.slot, ...(data.rest ?? [])].entries()) slot.value = Number(BigInt.asIntN(64, array[i]!));
+  for (const [i, slot] of [data.slot, ...(data.rest ?? [])].entries())
+    slot.value = Number(BigInt.asIntN(64, array[i]!));
 }
 
 function materialize(memory: Memory, data: Data | Slot): SysArg {

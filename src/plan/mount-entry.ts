@@ -45,7 +45,8 @@ type Where = Pick<Destination, "root" | "path" | "parent" | "resolved">;
 
 /** Where it is mounted: below the root, and made by its resolved name when a symlink leads to where nothing is yet. */
 export function destinationOf(context: PlanContext, entry: MountEntry): Where {
-  const directlyInDev = /^\/dev\/[^/]+$/.test(entry.destination);
+  const directlyInDev =
+    entry.destination.startsWith("/dev/") && entry.destination.length > 5 && !entry.destination.includes("/", 5);
   const parent = directlyInDev ? context.dev.mount : undefined;
   const resolved = context.resolvedDestinations?.get(entry.destination);
   return { root: context.rootfs, path: entry.destination, parent, resolved };

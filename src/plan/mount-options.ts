@@ -238,5 +238,8 @@ function readIdmap(parsed: MountOptions, option: string): boolean {
 /** True when the owners of files are to be shown through a mapping. */
 export function isIdmapped({ options, uidMappings, gidMappings }: Mount): boolean {
   if (uidMappings !== undefined || gidMappings !== undefined) return true;
-  return (options ?? []).some((option) => /^r?idmap(=|$)/.test(option));
+  return (options ?? []).some(
+    (option) =>
+      option === "idmap" || option === "ridmap" || option.startsWith("idmap=") || option.startsWith("ridmap="),
+  );
 }

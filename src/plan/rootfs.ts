@@ -69,7 +69,9 @@ export function planRootfs(context: PlanContext): void {
 
 /** With a slash at the end, the last component would be followed although it is a symlink. */
 function withoutTrailingSlash(path: string): string {
-  return path.replace(/(?<=.)\/+$/, "");
+  let end = path.length;
+  while (end > 1 && path[end - 1] === "/") end--;
+  return path.slice(0, end);
 }
 
 /** Twice, so that a missing directory and a symlink get the words that engines know from runc. */

@@ -1,3 +1,4 @@
+import { isDigits } from "../text.ts";
 export interface ProcessStat {
   /** One letter: R S D Z T t X I. */
   readonly state: string;
@@ -9,6 +10,6 @@ export interface ProcessStat {
 export function parseStat(text: string): ProcessStat | undefined {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const startTime = fields[22 - 3];
-  if (startTime === undefined || !/^\d+$/.test(startTime)) return undefined;
+  if (startTime === undefined || !isDigits(startTime)) return undefined;
   return { state: fields[0]!, startTime: Number(startTime) };
 }

@@ -1,8 +1,8 @@
 import { errnoText } from "../abi/errno.ts";
 import { TsrunError } from "../errors.ts";
 import { inUserNamespace } from "../host/read-facts.ts";
-import { textOf } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
+import { textOf } from "../text.ts";
 
 /** What the default of --root depends on. */
 export interface Caller {

@@ -13,6 +13,7 @@ import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } from "../
 import { TsrunError } from "../errors.ts";
 import { close, directoriesIn, openDirectory, readText, removeTree, writeAll } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
+import { utf8 } from "../text.ts";
 import { lockNew } from "./lock.ts";
 import { CONFIG, DRAFT, doesNotExist, STATE } from "./names.ts";
 import { parseState } from "./parse-state.ts";
@@ -22,7 +23,7 @@ const ENOENT = -errnoNumber("ENOENT");
 
 export function checkId(id: string): void {
   if (id === "") throw new TsrunError("container id cannot be empty", { code: "EINVAL" });
-  if (id === "." || id === ".." || id.length > 1024 || !/^[\w+.-]+$/.test(id)) {
+  if (id === "." || id === ".." || id.length > 1024 || !isId(id)) {
     throw new TsrunError("invalid container ID format", {
       code: "EINVAL",
       hint: "an id is made of up to 1024 letters, digits, and _ + . -, and is not . or ..",
@@ -130,7 +131,7 @@ function writeWhole(directory: number, name: string, text: string): void {
   const flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
   const fd = sys("openat", directory, name, flags, 0o600);
   if (fd < 0) throw fault("create", name, fd);
-  const written = writeAll(fd, Buffer.from(text, "utf8"));
+  const written = writeAll(fd, utf8(text));
   close(fd);
   if (written < 0) throw fault("write", name, written);
 }
@@ -167,8 +168,12 @@ export function listContainers(root: string): string[] {
 }
 
 function isId(name: string): boolean {
-  return /^[\w+.-]+$/.test(name);
+  for (let i = 0; i < name.length; i++) if (!ID_CHARACTERS.includes(name[i]!)) return false;
+  return name !== "";
 }
+
+/** A string, not a regular expression: the first of those costs every command 0.1 ms. */
+const ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-";
 
 /** Removes the container's directory with all that is in it. */
 export function removeContainerDirectory(root: string, id: string): void {
