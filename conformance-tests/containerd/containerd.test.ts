@@ -3,10 +3,10 @@
  * `RUNTIME=/path/to/another` tests that one in the place of bin/tsrun.
  */
 import { afterAll, beforeAll, test as bunTest, expect } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { describeResult, type Result } from "../../tests/helpers/command.ts";
-import { type Engine, IMAGE, startEngine } from "./engine.ts";
+import { type Engine, IMAGE, SHIM_SOCKETS, shimSockets, startEngine } from "./engine.ts";
 
 const TSRUN = resolve(process.env.RUNTIME ?? `${import.meta.dir}/../../bin/tsrun`);
 const RUNC = "/usr/sbin/runc";
@@ -106,6 +106,13 @@ async function body(title: string, at: Lane, runtime: string, action: (lane: Lan
 function success(result: Result): Result {
   if (result.status !== 0) throw new Error(`should have succeeded: ${describeResult(result)}`);
   return result;
+}
+
+/** Process ids of a container's first process and of the shim that made it. */
+function taskOf(id: string): { pid: number; shim: number } {
+  const lines = success(engine.ctr(["task", "ls"])).stdout.split("\n");
+  const pid = Number(lines.map((line) => line.split(/\s+/)).find(([task]) => task === id)?.[1]);
+  return { pid, shim: Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) };
 }
 
 function outcome({ status, stdout, stderr }: Result): object {
@@ -318,6 +325,71 @@ test("the container has its own namespaces, and none that was not asked for", ({
 test("the host's network with --net-host", ({ run }) => {
   const result = run(sh("readlink /proc/self/ns/net"), ["--net-host"]);
   expect(success(result).stdout).toBe(Bun.spawnSync(["readlink", "/proc/self/ns/net"]).stdout.toString());
+});
+
+test("a namespace that exists with --with-ns", ({ started, run }) => {
+  const id = started(["sleep", "1000"]);
+  const { pid } = taskOf(id);
+  const joined = run(sh("readlink /proc/self/ns/net; readlink /proc/self/ns/uts"), [
+    ...["--with-ns", `network:/proc/${pid}/ns/net`, "--with-ns", `uts:/proc/${pid}/ns/uts`],
+  ]);
+  const wanted = Bun.spawnSync(["readlink", `/proc/${pid}/ns/net`, `/proc/${pid}/ns/uts`]).stdout.toString();
+  expect(success(joined).stdout).toBe(wanted);
+});
+
+test("capabilities added and taken away", ({ run }) => {
+  const flags = ["--cap-add", "CAP_SYS_ADMIN", "--cap-drop", "CAP_CHOWN"];
+  const result = run(sh("grep Cap /proc/self/status; mount -t tmpfs x /mnt && touch /f && ! chown 1 /f"), flags);
+  expect(result.stderr).toContain("Operation not permitted");
+  same("capabilities", `${result.status} ${result.stdout}`);
+});
+
+test("a device with --device", ({ run }) => {
+  const result = run(sh("stat -c '%F %t %T' /dev/fuse"), ["--device", "/dev/fuse"]);
+  expect(success(result).stdout).toBe("character special file a e5\n");
+});
+
+test("privileged", ({ run }) => {
+  const result = run(
+    sh("echo privileged > /proc/sys/kernel/hostname && hostname; ls /dev/fuse; grep CapEff /proc/self/status"),
+    ["--privileged"],
+  );
+  expect(success(result).stdout).toStartWith("privileged\n/dev/fuse\n");
+  same("privileged", result.stdout);
+});
+
+test("without pivot_root", ({ run }) => {
+  expect(success(run(sh("ls / | head -2; wc -l < /proc/mounts"), ["--no-pivot"])).stdout).toMatch(/^bin\ndev\n\d+\n$/);
+});
+
+test("the container's cgroup is where containerd looks for its metrics", ({ started }) => {
+  const id = started(["sleep", "1000"]);
+  const { stdout } = success(engine.ctr(["task", "metrics", "--format", "json", id]));
+  const metrics = JSON.parse(stdout) as { pids?: { current: number }; memory?: { usage: { usage: number } } };
+  expect(metrics.pids?.current).toBe(1);
+  expect(metrics.memory?.usage.usage).toBeGreaterThan(0);
+});
+
+test("output to a file with --log-uri", async ({ started, ended }) => {
+  const log = `${engine.home}/log-${Bun.nanoseconds()}`;
+  const id = started(sh("echo to the log; echo and this >&2"), ["--log-uri", `file://${log}`]);
+  await ended(id);
+  expect(readFileSync(log, "utf8").split("\n").toSorted()).toEqual(["", "and this", "to the log"]);
+});
+
+test("a shim that is killed: containerd lets the runtime clean up", async ({ started, status }) => {
+  const before = shimSockets();
+  const id = started(["sleep", "1000"]);
+  const sockets = shimSockets().filter((name) => !before.includes(name));
+  const { pid, shim } = taskOf(id);
+  process.kill(shim, "SIGKILL");
+  for (let round = 0; round < 200 && (existsSync(`/proc/${pid}/root/bin`) || status(id) === "RUNNING"); round++) {
+    await Bun.sleep(50);
+  }
+  expect(existsSync(`/proc/${pid}/root/bin`)).toBe(false);
+  expect(status(id)).not.toBe("RUNNING");
+  // containerd 1.6 leaves the socket of a shim that was killed.
+  for (const name of sockets) rmSync(`${SHIM_SOCKETS}/${name}`);
 });
 
 test("a user namespace with its maps", ({ run }) => {

@@ -14,7 +14,7 @@ import { busyboxImage } from "./image.ts";
 export const IMAGE = "docker.io/library/busybox:latest";
 
 /** Where shims of containerd put their sockets, whatever the configuration says. */
-const SHIM_SOCKETS = "/run/containerd/s";
+export const SHIM_SOCKETS = "/run/containerd/s";
 
 const START_LIMIT = 20_000;
 
@@ -115,7 +115,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 `;
 }
 
-function shimSockets(): string[] {
+export function shimSockets(): string[] {
   return existsSync(SHIM_SOCKETS) ? readdirSync(SHIM_SOCKETS) : [];
 }
 
