@@ -270,7 +270,8 @@ function planUser(context: ProcessContext, uid: number): void {
   const gid = process.user?.gid ?? 0;
   const groups = process.user?.additionalGids ?? [];
   const list = new Uint8Array(Uint32Array.from(groups).buffer);
-  const mayFail = groups.length === 0 && (facts.effectiveCapabilities & capabilityBit("CAP_SETGID")) === 0n;
+  const noSetgid = (facts.effectiveCapabilities & capabilityBit("CAP_SETGID")) === 0n;
+  const mayFail = groups.length === 0 && (noSetgid || facts.inUserNamespace);
   add(
     identity,
     {
