@@ -24,7 +24,7 @@ export interface Results {
   readonly limits: readonly SmallestLimit[];
 }
 
-const FULL: Effort = { rounds: 12, runs: 10, warmup: 2 };
+const FULL: Effort = { rounds: 12, runs: 5, warmup: 1 };
 const QUICK: Effort = { rounds: 3, runs: 4, warmup: 1 };
 const DOCUMENTS = ["README.md", "bench/README.md"];
 

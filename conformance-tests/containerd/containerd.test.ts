@@ -35,7 +35,7 @@ function lane(runtime: string, prefix: string) {
   const names: string[] = [];
   const flags = (): string[] => [
     ...["--runtime", "io.containerd.runc.v2", "--runc-binary", runtime],
-    ...["--runc-root", `${engine.home}/state-of-${prefix}`],
+    ...["--runc-root", `${engine.home}/state-of-${prefix}`, "--fifo-dir", `${engine.home}/fifo`],
   ];
   function name(): string {
     names.push(`${prefix}-${names.length}`);
@@ -55,7 +55,17 @@ function lane(runtime: string, prefix: string) {
     return id;
   }
   function exec(id: string, argv: readonly string[], options: readonly string[] = []): Result {
-    return engine.ctr(["task", "exec", "--exec-id", `e${Bun.nanoseconds()}`, ...options, id, ...argv]);
+    return engine.ctr([
+      "task",
+      "exec",
+      "--fifo-dir",
+      `${engine.home}/fifo`,
+      "--exec-id",
+      `e${Bun.nanoseconds()}`,
+      ...options,
+      id,
+      ...argv,
+    ]);
   }
   function status(id: string): string | undefined {
     const lines = success(engine.ctr(["task", "ls"])).stdout.split("\n");
