@@ -15,6 +15,7 @@ import { stateCommand } from "./commands/state.ts";
 import { printVersion } from "./commands/version.ts";
 import { installBuiltIns } from "./kernel/built-ins.ts";
 import { sys } from "./kernel/kernel.ts";
+import { beginTrace, stage } from "./kernel/trace.ts";
 import { holdSignals, releaseSignals } from "./terminal/foreground.ts";
 
 /** A command at hand, or one that is loaded when it is asked for, because its modules are slow to load. */
@@ -39,6 +40,8 @@ const commands: { readonly [N in CommandName]?: Entry<N> } = {
 
 /** Commands that wait for a container's process, and forward signals to it. */
 const FORWARDING: readonly string[] = ["run", "exec", "try"];
+
+type CommandInvocation = Exclude<Invocation, { readonly command: "version" }>;
 
 main(process.argv.slice(2));
 
@@ -65,6 +68,28 @@ function answer(given: Answer): number | Promise<number> {
 
 function run(invocation: Invocation): number | Promise<number> {
   if (invocation.command === "version") return printVersion();
+  const path = invocation.globals.trace;
+  return path === undefined || path === "" ? perform(invocation) : performTraced(invocation, path);
+}
+
+/** The trace is written when the command has ended, also when it has failed. */
+async function performTraced(invocation: CommandInvocation, path: string): Promise<number> {
+  beginTrace();
+  stage("load the trace writer");
+  const { command, globals } = invocation;
+  try {
+    const { prepareTraceFile, writeTrace } = await import("./cli/trace-file.ts");
+    prepareTraceFile(path);
+    stage(command);
+    const status = await perform(invocation);
+    writeTrace(path, command);
+    return status;
+  } catch (error) {
+    return fail(error, command, globals, tryToLog(globals));
+  }
+}
+
+function perform(invocation: CommandInvocation): number | Promise<number> {
   const { command, globals } = invocation;
   if (!FORWARDING.includes(command)) releaseSignals();
   let log = -1;

@@ -2,12 +2,14 @@ import { errnoNumber } from "../abi/errno.ts";
 import { nativeArch } from "../abi/syscalls.ts";
 import { TsrunError } from "../errors.ts";
 import { type Sys, spawn, sys } from "../kernel/kernel.ts";
+import { isTracing } from "../kernel/trace.ts";
 import { planRead, READ_MESSAGE } from "../plan/read.ts";
-import type { Program, Slot, SlotTable, Step } from "../plan/step.ts";
+import { type Program, program, type Slot, type SlotTable, type Step, socket } from "../plan/step.ts";
 import { stepError } from "../plan/step-error.ts";
 import { agentImage } from "./image.ts";
 import { RECORD_SIZE, REPORT_SIZE } from "./layout.ts";
-import { type Batch, encodePrograms } from "./records.ts";
+import { type Batch, encodePrograms, timesSize } from "./records.ts";
+import { traceBatch, traceLast } from "./trace-batch.ts";
 
 /** The agent at the other end of a socket: one process, until it clones and its child goes on with the same socket. */
 export interface Agent {
@@ -24,6 +26,8 @@ export interface Sent {
   readonly agent: Agent;
   readonly slots: SlotTable;
   readonly batches: readonly Batch[];
+  /** When the last batch was sent, as Bun.nanoseconds() counts; 0 when nothing is traced. */
+  sentAt: number;
 }
 
 const SOCK_SEQPACKET = 5;
@@ -102,15 +106,17 @@ function check(result: number, step: string, what: string): void {
 
 /** Sends programs to the agent without waiting: plan on while the kernel works, then `finish`. */
 export function send(agent: Agent, programs: readonly Program[], slots: SlotTable): Sent {
-  const batches = encodePrograms(programs, { arch: nativeArch, socket: agent.theirs, slots });
-  if (batches.length > 0) sendBatch(agent, batches[0]!);
-  return { agent, slots, batches };
+  const timed = isTracing();
+  const batches = encodePrograms(programs, { arch: nativeArch, socket: agent.theirs, slots, timed });
+  const sent = { agent, slots, batches, sentAt: 0 };
+  if (batches.length > 0) sendNext(sent, 0);
+  return sent;
 }
 
 /** Waits until everything sent has run; throws the error of the step that failed. */
 export function finish(sent: Sent): void {
   for (let i = 0; i < sent.batches.length; i++) {
-    if (i > 0) sendBatch(sent.agent, sent.batches[i]!);
+    if (i > 0) sendNext(sent, i);
     receiveReply(sent, sent.batches[i]!);
   }
 }
@@ -122,14 +128,16 @@ export function runInAgent(agent: Agent, programs: readonly Program[], slots: Sl
 /** As `finish` for programs that end in execve: the end of the conversation is the success. */
 export function finishExec(sent: Sent): void {
   for (let i = 0; i < sent.batches.length; i++) {
-    if (i > 0) sendBatch(sent.agent, sent.batches[i]!);
+    if (i > 0) sendNext(sent, i);
     const batch = sent.batches[i]!;
     if (i < sent.batches.length - 1) receiveReply(sent, batch);
-    else {
-      const length = receive(sent.agent);
-      if (length > 0) throw reportedError(sent, batch, length);
-    }
+    else receiveEnd(sent, batch);
   }
+}
+
+function sendNext(sent: Sent, index: number): void {
+  if (isTracing()) sent.sentAt = Bun.nanoseconds();
+  sendBatch(sent.agent, sent.batches[index]!);
 }
 
 function sendBatch(agent: Agent, batch: Batch): void {
@@ -162,6 +170,36 @@ function receiveReply(sent: Sent, batch: Batch): void {
   const length = receive(sent.agent);
   if (length <= REPORT_SIZE) throw length === 0 ? agentGone() : reportedError(sent, batch, length);
   for (const slot of batch.writes) slot.value = Number(view.getBigInt64(slot.index * 8, true));
+  if (batch.times !== undefined) askForTimes(sent, batch, batch.times.address);
+}
+
+/** A program that ends in execve sends its times, when it is traced, and then nothing but an error. */
+function receiveEnd(sent: Sent, batch: Batch): void {
+  let length = receive(sent.agent);
+  const times = batch.times?.sent;
+  const hasTimes = times !== undefined && length === timesSize(times);
+  const start = hasTimes ? Bun.nanoseconds() : 0;
+  if (hasTimes) {
+    traceReceived(sent, batch, length, start);
+    length = receive(sent.agent);
+    traceLast(batch, times, sent.agent, start);
+  }
+  if (length > 0) throw reportedError(sent, batch, length);
+}
+
+/** The times of a batch that has ended, or stopped at an error. */
+function askForTimes(sent: Sent, batch: Batch, address: number): void {
+  const { agent, slots } = sent;
+  const asking = program("times", { silent: true });
+  const size = timesSize(batch.steps.length + 1);
+  asking.steps.push({ call: "write", args: [socket, address, size], what: "send the times" });
+  sendBatch(agent, encodePrograms([asking], { arch: nativeArch, socket: agent.theirs, slots })[0]!);
+  const length = receive(agent);
+  if (length === size) traceReceived(sent, batch, length, Bun.nanoseconds());
+}
+
+function traceReceived({ agent, sentAt }: Sent, batch: Batch, length: number, receivedAt: number): void {
+  traceBatch(batch, new DataView(buffer.buffer, 0, length), agent, sentAt, receivedAt);
 }
 
 function agentGone(): TsrunError {
@@ -171,8 +209,9 @@ function agentGone(): TsrunError {
 function reportedError(sent: Sent, batch: Batch, length: number): TsrunError {
   if (length !== REPORT_SIZE) throw new Error(`the agent answered with ${length} bytes`);
   const errno = view.getUint32(0, true);
-  const step = batch.steps[(view.getUint32(8, true) - batch.recordsAt) / RECORD_SIZE];
+  const step = batch.steps[Math.floor((view.getUint32(8, true) - batch.recordsAt) / RECORD_SIZE / batch.stride)];
   if (step === undefined) throw new Error(`the agent reports errno ${errno} of a step that was not sent`);
+  if (batch.times !== undefined && batch.times.sent === undefined) askForTimes(sent, batch, batch.times.address);
   return stepError(step, errno, explanation(sent, step));
 }
 

@@ -5,6 +5,7 @@ import { deleteContainer } from "../container/delete.ts";
 import { createRequest, withPidFile } from "../container/request.ts";
 import { checkProcess, startProcess } from "../container/start.ts";
 import { sys } from "../kernel/kernel.ts";
+import { stage } from "../kernel/trace.ts";
 import { openPassThrough } from "../terminal/console.ts";
 import { catchSignals, releaseSignals, waitInForeground } from "../terminal/foreground.ts";
 import { resizeTerminal } from "../terminal/pty.ts";
@@ -46,6 +47,7 @@ export function runContainer(
   });
   // The lock is for what this command does to the container, not for how long the container runs.
   sys("close", container.directory);
+  stage("wait for the container");
   const status = waitInForeground({ pid: container.state.init_process_pid, signals, master });
   if (!options.keep) deleteContainer(request.root, request.id, true, request.warn);
   return shellStatus(status);

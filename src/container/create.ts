@@ -8,6 +8,7 @@ import { runHooks } from "../hooks/run.ts";
 import { sys } from "../kernel/kernel.ts";
 import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
+import { stage, stepObserver } from "../kernel/trace.ts";
 import { processEnvironment } from "../plan/command.ts";
 import { mustPrepareFirst, planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
@@ -69,6 +70,7 @@ export function createContainer(request: CreateRequest): CreatedContainer {
 }
 
 function create(request: CreateRequest, undo: Undo): CreatedContainer {
+  stage("make the state directory");
   const directory = createContainerDirectory(request.root, request.id);
   warnOfPending(request);
   let state: ContainerState | undefined;
@@ -103,25 +105,37 @@ interface Begun {
 /** Up to a process in the container's namespaces. Planning goes on while the kernel makes them. */
 function beginContainer(request: CreateRequest, directory: number, undo: Undo): Begun {
   const socketPath = request.waitsForStart ? `/proc/self/fd/${directory}/${START_SOCKET}` : undefined;
+  stage("plan the namespaces");
   const { plan, listening, cgroups } = beginPlan(request, socketPath);
   if (listening !== undefined) holds.set(plan, listening);
+  stage("write the draft of the state");
   const state = newState(request, plan, cgroups);
   saveConfig(directory, request.configText);
   writeDraft(directory, state);
   undo.add(() => void removeCgroups(containerCgroups(state.cgroup_paths)));
 
   const first = mustPrepareFirst(plan);
-  if (first) completePlan(request, plan);
-  runProgram(plan.prepare, sys);
+  if (first) completeThePlan(request, plan);
+  stage("prepare");
+  runProgram(plan.prepare, sys, stepObserver());
   const prepared = plan.prepare.steps.length;
+  stage("start the agent");
   const agent = spawnAgent(directory);
   undo.add(() => endAgent(agent));
   closeOnExec();
+  stage("encode unshare");
   const sent = send(agent, [plan.unshare], plan.slots);
-  if (!first) completePlan(request, plan);
-  runProgram({ ...plan.prepare, steps: plan.prepare.steps.slice(prepared) }, sys);
+  if (!first) completeThePlan(request, plan);
+  stage("prepare the rest");
+  runProgram({ ...plan.prepare, steps: plan.prepare.steps.slice(prepared) }, sys, stepObserver());
+  stage("wait for unshare");
   finishUnshare(sent, plan, agent, undo);
   return { plan, state, agent };
+}
+
+function completeThePlan(request: CreateRequest, plan: PlanContext): void {
+  stage("plan");
+  completePlan(request, plan);
 }
 
 /** The listening socket of each plan that waits for start. */
@@ -163,6 +177,7 @@ function newState(request: CreateRequest, plan: PlanContext, cgroups: Record<str
 
 /** What tsrun does to the new process from outside: id maps, limits, idmapped mounts, pidfd. */
 function attachContainer(plan: PlanContext, planned: ContainerState, directory: number, undo: Undo): ContainerState {
+  stage("attach");
   const pid = plan.initPid.value!;
   const state = {
     ...planned,
@@ -173,7 +188,7 @@ function attachContainer(plan: PlanContext, planned: ContainerState, directory: 
   writeDraft(directory, state);
   undo.add(() => unmount(plan.hostMounts));
   performIdmaps(plan, directory);
-  runProgram(plan.attach, sys);
+  runProgram(plan.attach, sys, stepObserver());
   return state;
 }
 
@@ -184,6 +199,7 @@ function unmount(paths: readonly string[]): void {
 
 /** The file systems, the hooks that want to see them, and all that turns the init into the process. */
 function buildContainer(request: CreateRequest, plan: PlanContext, agent: Agent, state: ContainerState): void {
+  stage("build, enter, become the user");
   const hooks = request.config.hooks;
   const early = [...(hooks?.prestart ?? []), ...(hooks?.createRuntime ?? []), ...(hooks?.createContainer ?? [])];
   if (early.length === 0 && plan.copies.length === 0)
@@ -194,6 +210,7 @@ function buildContainer(request: CreateRequest, plan: PlanContext, agent: Agent,
     runCreateHooks(request, plan, agent, state);
     runInAgent(agent, [plan.enter, plan.identity], plan.slots);
   }
+  stage("complete the container");
   checkDevices(plan.checks);
   closePrepared(plan);
   for (const warning of plan.warnings) request.warn(warning);
@@ -255,6 +272,7 @@ export function holdContainer(container: CreatedContainer): void {
 
 /** From now on the status follows from the process. */
 export function publishContainer({ directory, state }: CreatedContainer): void {
+  stage("publish the state");
   writeDraft(directory, { ...state, phase: "created", creator: 0 });
   publishState(directory);
 }

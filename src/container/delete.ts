@@ -7,6 +7,7 @@ import { runPoststopHooks } from "../hooks/poststop.ts";
 import { readCgroupFacts } from "../host/read-facts.ts";
 import { close } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
+import { stage } from "../kernel/trace.ts";
 import type { Config } from "../spec/types.ts";
 import { lockIfExists } from "../state/lock.ts";
 import { doesNotExist } from "../state/names.ts";
@@ -28,6 +29,7 @@ export type Warn = (message: string) => void;
  * killed, a container that does not exist is no error, and what a killed create or a broken state left is cleared up.
  */
 export function deleteContainer(root: string, id: string, force: boolean, warn: Warn): void {
+  stage("delete: read the state");
   const directory = findContainerDirectory(root, id);
   const found = directory !== undefined && lockIfExists(directory, id);
   try {
@@ -44,6 +46,7 @@ function deleteLocked(directory: number, root: string, id: string, force: boolea
   const hooks = savedConfig(directory)?.hooks;
   if (state === undefined) destroyUnknown(directory, id);
   else destroy(state, warn);
+  stage("delete: remove the state directory");
   removeContainerDirectory(root, id);
   if (state !== undefined) runPoststopHooks(hooks, JSON.stringify(stateDocument(state, "stopped")), warn);
 }
@@ -63,12 +66,14 @@ function checkDeletable(state: ContainerState, directory: number): void {
  * something stays, so that the state directory does too and delete can be tried again.
  */
 export function destroy(state: ContainerState, warn: Warn): void {
+  stage("delete: end the process");
   if (!killInit(state, PATIENCE_MS, () => thawFreezer(state))) {
     throw new TsrunError(`cannot delete container "${state.id}": process ${state.init_process_pid} does not die`, {
       code: "EBUSY",
       hint: "a process that waits for a device or a network file system cannot be killed; try again when it goes on",
     });
   }
+  stage("delete: remove the cgroups");
   clearCgroups(state.id, removeCgroups(containerCgroups(state.cgroup_paths)));
   unmountAll(state.mounted, warn);
 }

@@ -7,6 +7,7 @@ import type { HostFacts } from "../host/facts.ts";
 import { sys } from "../kernel/kernel.ts";
 import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
+import { stage, stepObserver } from "../kernel/trace.ts";
 import { planExecve, processEnvironment } from "../plan/command.ts";
 import { planSendPidfd } from "../plan/container.ts";
 import { type ExecPlan, type ExecRequest, newExecPlan, planAffinity, planExecProcess, planJoin } from "../plan/exec.ts";
@@ -36,6 +37,7 @@ export interface ContainerExec {
 
 /** Adds a process to a container. Returns its process id; the program runs when this returns. */
 export function execInContainer(request: ContainerExec): number {
+  stage("plan the way in");
   const { state, config, facts } = request;
   const { pidfd, root } = openContainer(state);
   const newKeyring = !state.start.no_new_keyring;
@@ -45,6 +47,7 @@ export function execInContainer(request: ContainerExec): number {
   const cgroup = planCgroupJoin(plan.join, plan.slots, containerCgroups(state.cgroup_paths));
   planAffinity(plan, planned, "final");
   planJoin(plan, planned, cgroup);
+  stage("start the agent");
   const agent = spawnAgent(request.directory);
   try {
     const pid = beginProcess(plan, planned, agent);
@@ -73,6 +76,7 @@ function openContainer(state: ContainerState): { pidfd: number; root: number } {
 /** The process joins the container while the rest is planned. */
 function beginProcess(plan: ExecPlan, request: ExecRequest, agent: Agent): number {
   const sent = send(agent, [plan.join], plan.slots);
+  stage("plan the process");
   planExecProcess(plan, request);
   finish(sent);
   return plan.pid.value!;
@@ -81,10 +85,13 @@ function beginProcess(plan: ExecPlan, request: ExecRequest, agent: Agent): numbe
 function completeProcess(request: ContainerExec, plan: ExecPlan, agent: Agent, pid: number): number {
   try {
     if (request.pidfdSocket !== undefined) planSendPidfd(plan, plan.pid, request.pidfdSocket);
-    runProgram(plan.attach, sys);
+    stage("attach");
+    runProgram(plan.attach, sys, stepObserver());
+    stage("become the user");
     runInAgent(agent, [plan.identity], plan.slots);
     // Of the container's own process they were said at create.
     if (request.pointer === "") for (const warning of plan.warnings) request.warn(warning);
+    stage("start the program");
     const last = program("exec", { silent: true });
     planExecve(last, request.process, environment(request, plan, agent), request.preserveFds, request.pointer);
     request.onProcess(pid, () => finishExec(send(agent, [last], plan.slots)));

@@ -6,6 +6,7 @@ import { TsrunError } from "../errors.ts";
 import { readFacts } from "../host/read-facts.ts";
 import { readText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
+import { stage } from "../kernel/trace.ts";
 import { cleanPath } from "../plan/paths.ts";
 import { parseConfig } from "../spec/load.ts";
 import type { Config } from "../spec/types.ts";
@@ -34,6 +35,7 @@ export function createRequest(
 ): Omit<CreateRequest, "waitsForStart"> {
   const bundle = absolutePath(options.bundle);
   const { config, text } = readConfig(bundle, options.config, warn);
+  stage("look at the machine");
   const passed = listenFds(config);
   const preserveFds = options.preserveFds + passed.count;
   preserveDescriptors(preserveFds);
@@ -69,8 +71,10 @@ export function readConfig(
   warn: (message: string) => void,
 ): { config: Config; text: string } {
   const path = file === undefined ? `${bundle}/config.json` : absolutePath(file);
+  stage("read config.json");
   const text = readText(path);
   if (typeof text === "number") throw unreadable(path, bundle, file, -text);
+  stage("parse and check config.json");
   const { config, warnings } = parseConfig(text, file ?? "config.json");
   for (const warning of warnings) warn(warning);
   return { config, text };

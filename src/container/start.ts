@@ -4,6 +4,7 @@ import { errorMessage, TsrunError } from "../errors.ts";
 import { runHooksInContainer } from "../hooks/in-container.ts";
 import { runHooks } from "../hooks/run.ts";
 import { sys } from "../kernel/kernel.ts";
+import { stage } from "../kernel/trace.ts";
 import { planExecve } from "../plan/command.ts";
 import { program, type SlotTable, slotTable } from "../plan/step.ts";
 import { unixAddress } from "../plan/terminal.ts";
@@ -19,6 +20,7 @@ import { stateDocument } from "./state-document.ts";
 
 /** Runs the program of a created container: the work of the `start` command. */
 export function startContainer(root: string, id: string, warn: (message: string) => void): void {
+  stage("read the state");
   const directory = openContainerDirectory(root, id);
   lockContainer(directory, id);
   const state = readState(directory, root, id);
@@ -75,7 +77,7 @@ function connect(directory: number, state: ContainerState): Agent {
       { code: "ESRCH", step: "connect" },
     );
   }
-  return { pid: 0, socket, theirs: state.start.agent_socket };
+  return { pid: state.init_process_pid, socket, theirs: state.start.agent_socket };
 }
 
 export interface Starting {
@@ -89,6 +91,7 @@ export interface Starting {
 
 /** startContainer hooks, the program, poststart hooks (runtime.md, lifecycle steps 6 to 9). */
 export function startProcess(starting: Starting): void {
+  stage("start the program");
   const { agent, slots, state, config, directory } = starting;
   const hooks = config.hooks;
   if ((hooks?.startContainer ?? []).length > 0) {
@@ -101,6 +104,7 @@ export function startProcess(starting: Starting): void {
   sys("unlinkat", directory, START_SOCKET, 0);
   finishExec(send(agent, [last], slots));
   sys("close", agent.socket);
+  stage("poststart hooks");
   runPoststart(starting);
 }
 

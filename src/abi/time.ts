@@ -1,0 +1,3 @@
+/** Linux uapi/linux/time.h. */
+export const CLOCK_THREAD_CPUTIME_ID = 3;
+export const CLOCK_TAI = 11;
