@@ -90,7 +90,7 @@ export function targetLines(results: Results): string {
   return targets(results)
     .map(({ what, measured, limit }) => {
       const verdict = measured <= limit ? "met" : "MISSED";
-      return `${verdict.padEnd(7)} ${what}: ${Number(measured.toFixed(2))}, at most ${limit}\n`;
+      return `${verdict.padEnd(7)} ${what}: ${Number(measured.toFixed(3))}, at most ${limit}\n`;
     })
     .join("");
 }
