@@ -35,16 +35,21 @@ export function capabilitySets(
   };
   const bounding = set(capabilities?.bounding);
   const permitted = set(capabilities?.permitted);
-  const effective = set(capabilities?.effective) & permitted;
+  const wantedEffective = set(capabilities?.effective);
+  const effective = wantedEffective & permitted;
   const inheritable = set(capabilities?.inheritable);
   const wanted = set(capabilities?.ambient);
   const ambient = wanted & permitted & inheritable;
   if (ignored.size > 0) warnings.push(`ignoring unknown or unavailable capabilities: [${[...ignored].join(" ")}]`);
-  if (ambient !== wanted) {
-    const lost = capabilityNames.filter((_, i) => ((wanted & ~ambient) >> BigInt(i)) & 1n);
-    warnings.push(`ignoring ambient capabilities that are not both permitted and inheritable: [${lost.join(" ")}]`);
-  }
+  warnOfLost("effective capabilities that are not permitted", wantedEffective & ~effective, warnings);
+  warnOfLost("ambient capabilities that are not both permitted and inheritable", wanted & ~ambient, warnings);
   return { bounding, effective, permitted, inheritable, ambient };
+}
+
+function warnOfLost(what: string, lost: bigint, warnings: string[]): void {
+  if (lost === 0n) return;
+  const names = capabilityNames.filter((_, i) => (lost >> BigInt(i)) & 1n);
+  warnings.push(`ignoring ${what}: [${names.join(" ")}]`);
 }
 
 /** Gives up for ever what is not in the bounding set; `held` is the bounding set before. Needs CAP_SETPCAP. */

@@ -14,7 +14,7 @@ export function printProgram(program: Program): string[] {
 export function printStep(step: Step): string {
   const call = `${step.call}(${step.args.map(printArg).join(", ")})`;
   const into = step.into === undefined ? "" : `$${step.into.name} = `;
-  const tolerated = step.tolerate === undefined ? "" : ` ? ${step.tolerate.join(" ")}`;
+  const tolerated = step.tolerate === undefined || step.tolerate.length === 0 ? "" : ` ? ${step.tolerate.join(" ")}`;
   const jumps = [
     printJump("", step.onTolerated),
     printJump("+", step.onPositive === step.onZero ? undefined : step.onPositive),
@@ -41,9 +41,19 @@ export function printArg(arg: Arg): string {
       return `&$${arg.slot.name}`;
     case "text":
       return arg.parts.map((part) => (typeof part === "string" ? JSON.stringify(part) : `$${part.name}`)).join(" ");
+    case "bytes":
+      return printBytes(arg.bytes);
+    case "strings":
+      return JSON.stringify(arg.strings);
     default:
       return arg.kind;
   }
+}
+
+/** Text as it is, everything else as hexadecimal digits. */
+function printBytes(bytes: Uint8Array): string {
+  const text = new TextDecoder().decode(bytes);
+  return /^[ -~\n]*$/.test(text) ? JSON.stringify(text) : `0x${bytes.toHex()}`;
 }
 
 /** A machine with everything allowed and unified cgroups. */

@@ -1,0 +1,40 @@
+import { expect, test } from "bun:test";
+import { homeOf, passwdSlot, planOpenPasswd } from "./passwd.ts";
+import { program, slot, slotTable } from "./step.ts";
+import { printProgram } from "./test-printer.ts";
+
+const PASSWD = `root:x:0:0:root:/root:/bin/sh
+broken:x:7
+# a comment
+nobody:x:65534:65534:nobody::/bin/false
+first:x:1000:1000::/home/first:/bin/sh
+second:x:1000:1000::/home/second:/bin/sh
+old:x:8:8:old:/old
+no newline:x:9:9:::`;
+
+for (const [uid, home, why] of [
+  [0, "/root", "root"],
+  [1000, "/home/first", "the first of two"],
+  [8, "/old", "a line without a shell"],
+  [65534, "/", "an empty field"],
+  [7, "/", "a line that ends early"],
+  [9, "/", "the last line"],
+  [5, "/", "nobody of that id"],
+] as const) {
+  test(`user ${uid}: ${home} (${why})`, () => expect(homeOf(uid, PASSWD)).toBe(home));
+}
+
+test("an empty file", () => expect(homeOf(0, "")).toBe("/"));
+
+test("an id is compared as a whole", () => expect(homeOf(1, "a:x:10:10::/ten:\nb:x:1:1::/one:")).toBe("/one"));
+
+test("opened inside the root; a fifo, a link out of it or a missing file are no errors", () => {
+  const slots = slotTable();
+  const opening = program("p");
+  const passwd = planOpenPasswd(opening, slots, slot(slots, "rootfs"));
+  expect(printProgram(opening)).toEqual([
+    '$/etc/passwd = openat2($rootfs, "etc/passwd", {0x80800, 0, 0x12}, 0x18) ? ' +
+      "ENOENT ENOTDIR EACCES ELOOP EXDEV EPERM ENXIO EISDIR",
+  ]);
+  expect(passwdSlot(opening)).toBe(passwd);
+});
