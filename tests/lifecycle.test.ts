@@ -182,7 +182,9 @@ test("start of one that has stopped", () => {
 });
 
 for (const name of ["start", "state", "kill", "delete"]) {
-  test(`${name} of an unknown id`, () => mustFail(runtime([name, "no-such-container"]), "does not exist"));
+  test(`${name} of an unknown id`, () => {
+    mustFail(runtime([name, "no-such-container"]), "does not exist");
+  });
 }
 
 test("exec in an unknown id", () => {

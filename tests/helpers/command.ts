@@ -85,14 +85,16 @@ export function describeResult(result: Result): string {
 }
 
 interface Ended {
-  readonly exitCode: number | null;
-  readonly signalCode?: string | null | undefined;
+  readonly exitCode: number | null | undefined;
+  /** A number where the signal has no name: the real-time ones. */
+  readonly signalCode?: string | number | null | undefined;
   readonly exitedDueToTimeout?: boolean | undefined;
 }
 
 function statusOf(ended: Ended): number {
   if (ended.exitedDueToTimeout) return -1;
-  if (ended.exitCode !== null) return ended.exitCode;
+  if (typeof ended.exitCode === "number") return ended.exitCode;
+  if (typeof ended.signalCode === "number") return 128 + ended.signalCode;
   const signals = new Map(Object.entries(osConstants.signals));
   return 128 + (signals.get(ended.signalCode ?? "") ?? 0);
 }

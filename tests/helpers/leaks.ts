@@ -80,11 +80,15 @@ export function removeLeaks(mark: string): void {
   for (let round = 0; round < 100 && processesOf(mark).length > 0; round++) Bun.sleepSync(10);
   for (const point of mountsUnder(mark)) command(["umount", "-l", point]);
   if (mountsUnder(mark).length > 0) throw new Error(`cannot unmount ${mountsUnder(mark).join(", ")}`);
-  for (const path of cgroupsOf(mark)) {
-    try {
-      rmdirSync(path);
-    } catch {
-      // The next test's leak check names it.
-    }
+  // A cgroup is busy until the last of its processes has been reaped.
+  for (let round = 0; round < 100 && !cgroupsOf(mark).every(removed); round++) Bun.sleepSync(10);
+}
+
+function removed(cgroup: string): boolean {
+  try {
+    rmdirSync(cgroup);
+    return true;
+  } catch {
+    return false;
   }
 }
