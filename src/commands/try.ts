@@ -13,7 +13,7 @@ import { explainWithoutRoot, readUserNamespaceSettings } from "../container/try-
 import { startJanitor } from "../container/try-janitor.ts";
 import { type Keep, openKeep } from "../container/try-keep.ts";
 import { checkLimits } from "../container/try-limits.ts";
-import { isFresh, readHostTree, splitParts, wholeParts } from "../container/try-root.ts";
+import { isFresh, openDirectories, readHostTree, splitParts, wholeParts } from "../container/try-root.ts";
 import { TsrunError } from "../errors.ts";
 import type { HostFacts } from "../host/facts.ts";
 import { readFacts } from "../host/read-facts.ts";
@@ -105,7 +105,8 @@ function checkSources(config: Config): void {
 function newTrial(config: Config, facts: HostFacts, limits: Limits, keep: Keep | undefined): Trial {
   const inUserNamespace = facts.euid !== 0 || facts.inUserNamespace;
   const tree = readHostTree();
-  const parts = inUserNamespace ? splitParts(tree) : wholeParts(tree);
+  const open = () => openDirectories(tree, [config.process?.cwd, process.env.HOME]);
+  const parts = inUserNamespace ? splitParts(tree, open()) : wholeParts(tree);
   const loopback = config.linux?.namespaces?.some(({ type }) => type === "network") ?? false;
   return { root: { keep: keep?.directory, inUserNamespace, parts }, loopback, limits };
 }

@@ -68,8 +68,11 @@ export function wholeParts(tree: HostTree): RootPart[] {
 /**
  * In a user namespace, what is mounted somewhere below a directory is locked there, and the kernel refuses the directory
  * as a lower layer. So directories with mounts below them, "/" first of all, are made anew from what is in them.
+ *
+ * Nor can a directory be copied to the upper layer when its owner is nobody in the user namespace, as must be before
+ * anything in it can change. Those on the way to `open` are there from the beginning, as the caller's own.
  */
-export function splitParts(tree: HostTree): RootPart[] {
+export function splitParts(tree: HostTree, open: readonly string[]): RootPart[] {
   const mounts = lastOnEach(tree.mounts);
   const points = [...mounts.keys()];
   const parts: RootPart[] = [];
@@ -93,7 +96,39 @@ export function splitParts(tree: HostTree): RootPart[] {
     }
   };
   visit("/");
-  return parts;
+  const all = new Map(parts.map((part) => [part.path, part]));
+  for (const path of open) addOpen(tree, all, path);
+  return [...all.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** The directories down to `path`, as far as they are on overlays. */
+function addOpen(tree: HostTree, parts: Map<string, RootPart>, path: string): void {
+  let onOverlay = false;
+  for (let at = nextSlash(path, 1); at > 0; at = at === path.length ? 0 : nextSlash(path, at + 1)) {
+    const prefix = path.slice(0, at);
+    const part = parts.get(prefix);
+    if (part !== undefined) onOverlay = part.kind === "overlay" || (onOverlay && part.kind === "directory");
+    const seen = tree.look(prefix);
+    if (seen?.type !== "directory") return;
+    if (part === undefined && onOverlay) parts.set(prefix, { kind: "directory", ...directoryOf(prefix, seen) });
+  }
+}
+
+function nextSlash(path: string, from: number): number {
+  const at = path.indexOf("/", from);
+  return at < 0 ? path.length : at;
+}
+
+/** Directories that a caller without root is most likely to want to write to: their own, and where `make install` does. */
+export function openDirectories(tree: HostTree, own: readonly (string | undefined)[]): string[] {
+  const local = below(tree, "/usr/local").flatMap((path) => [path, ...below(tree, path)]);
+  const paths = [...own, "/usr/local", ...local.slice(0, MANY)];
+  return paths.filter((path) => path?.startsWith("/") && path !== "/") as string[];
+}
+
+function below(tree: HostTree, directory: string): string[] {
+  const paths = tree.list(directory).map((name) => `${directory}/${name}`);
+  return paths.filter((path) => tree.look(path)?.type === "directory");
 }
 
 /** A directory of more entries is not worth as many mounts. */

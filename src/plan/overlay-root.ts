@@ -56,7 +56,7 @@ export function planOverlayRoot(context: PlanContext, root: OverlayRoot): void {
     else if (part.kind === "bind") planHostBind(context, part.path);
   }
   add(context.build, { call: "chdir", args: ["/"], what: 'enter "/"' });
-  if (context.config.root?.readonly === true) planReadOnly(context, overlays.slice(1));
+  if (context.config.root?.readonly === true) planReadOnly(context, overlays);
 }
 
 function originOf(path: string): Origin {
@@ -117,12 +117,12 @@ function planUpper({ build }: PlanContext, root: OverlayRoot, part: RootPart): v
   if (part.kind === "symlink") add(build, { call: "symlinkat", args: [part.target, AT_FDCWD, name], ...origin });
   else if (part.kind !== "bind") {
     add(build, { call: "mkdirat", args: [AT_FDCWD, name, part.mode], ...origin });
-    if (root.inUserNamespace) return; // There, nobody else can own anything.
-    add(
-      build,
-      { call: "fchownat", args: [AT_FDCWD, name, part.uid, part.gid, 0], ...origin },
-      { call: "fchmodat", args: [AT_FDCWD, name, part.mode], ...origin },
-    );
+    // In a user namespace nobody else can own anything.
+    if (!root.inUserNamespace) {
+      add(build, { call: "fchownat", args: [AT_FDCWD, name, part.uid, part.gid, 0], ...origin });
+    }
+    // mkdir(2) leaves the bits above 01777 alone, and chown(2) may clear them.
+    add(build, { call: "fchmodat", args: [AT_FDCWD, name, part.mode], ...origin });
   } else if (part.makes === "directory") add(build, { call: "mkdirat", args: [AT_FDCWD, name, 0o755], ...origin });
   else if (part.makes === "file") {
     add(build, { call: "mknodat", args: [AT_FDCWD, name, S_IFREG | 0o644, 0], ...origin });
@@ -187,6 +187,7 @@ function planHostBind(context: PlanContext, path: string): void {
 function planReadOnly(context: PlanContext, overlays: readonly RootPart[]): void {
   const { enter, slots, rootfs } = context;
   for (const { path } of overlays) {
+    if (path === "/") continue;
     const mount = slot(slots, `read-only ${path}`);
     const origin = { what: `make "${path}" read-only`, pointer: "/root/readonly" };
     openInRoot(enter, mount, rootfs, path, origin);
