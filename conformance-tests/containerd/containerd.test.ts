@@ -384,8 +384,8 @@ test("the container's cgroup is where containerd looks for its metrics", ({ star
   const metrics = JSON.parse(stdout) as object;
   same("metrics", Object.keys(metrics).toSorted().join());
   // Where cgroup v2 has no controllers there are no figures.
-  if (!V2_ONLY) expect(metrics).toMatchObject({ pids: { current: 1 }, memory: { usage: { usage: expect.any(Number) } } });
-});
+  if (!V2_ONLY)
+    expect(metrics).toMatchObject({ pids: { current: 1 }, memory: { usage: { usage: expect.any(Number) } } });
 });
 
 test("output to a file with --log-uri", async ({ started, ended }) => {
