@@ -108,7 +108,7 @@ test("NOTIFY_SOCKET: its name inside is not the caller's", () => {
   const socket = unixSocket(path, "datagram");
   after(() => socket.close());
   const b = bundle((config) => {
-    config.process.args = ["/bin/sh", "-c", "echo $NOTIFY_SOCKET; test -S $NOTIFY_SOCKET && echo a socket"];
+    config.process.args = ["/bin/sh", "-c", 'echo $NOTIFY_SOCKET; test -S "$NOTIFY_SOCKET" && echo a socket'];
   });
   const env = { ...PLAIN_ENV, NOTIFY_SOCKET: path };
   const output = `${b.dir}/output`;

@@ -10,37 +10,42 @@ import {
   processWhere,
   type Results,
 } from "./helpers/strace.ts";
-import { type Bundle, type Change, mustSucceed, RUNTIME_NAME, suite } from "./helpers/suite.ts";
+import { type Bundle, type Change, mustSucceed, RUNTIME_NAME, suite, until } from "./helpers/suite.ts";
 
-/** What `tsrun plan` prints is what strace(1) sees of `tsrun run`. */
-const { test, bundle, run, runtime, home } = suite("plan-strace");
+/** What `tsrun plan` prints is what strace(1) sees of `tsrun create` and of what it starts. */
+const { test, bundle, start, remove, status, runtime, runtimeBeside, home } = suite("plan-strace");
 const skip = RUNTIME_NAME === "tsrun" ? undefined : "only tsrun has plans";
 
 function plan(b: Bundle): PlannedStep[] {
   return JSON.parse(mustSucceed(runtime(["plan", "--json", "--bundle", b.dir, b.id])).stdout) as PlannedStep[];
 }
 
-function trace(b: Bundle) {
+/** create and start, seen by strace until the container has ended. */
+async function trace(b: Bundle) {
   const file = `${home}/${b.id}.strace`;
-  mustSucceed(run(b, { through: ["strace", "-f", "-v", "-s", "65536", "-o", file], limit: 30_000 }));
+  const through = ["strace", "-f", "-v", "-s", "65536", "-o", file];
+  const creating = runtimeBeside(["create", "--bundle", b.dir, b.id], { through });
+  until(() => status(b) === "created", `${b.id} to be created`, 20_000);
+  mustSucceed(start(b));
+  mustSucceed(await creating.finish(20_000));
+  mustSucceed(remove(b));
   return parseStrace(readFileSync(file, "utf8"));
 }
 
-/** Programs in the order in which they run; `run` does not wait for start, so it has no socket for that. */
+/** Programs in the order in which they run. */
 function programsOf(steps: readonly PlannedStep[]): Map<string, PlannedStep[]> {
   const programs = new Map<string, PlannedStep[]>();
   for (const step of steps) {
-    if (step.program === "hold" || step.what.startsWith("listen on")) continue;
     programs.set(step.program, [...(programs.get(step.program) ?? []), step]);
   }
   return programs;
 }
 
 /** Follows every program with what its process did. Returns how many calls of the init were planned and seen. */
-function compare(change: Change): number {
+async function compare(change: Change): Promise<number> {
   const b = bundle(change);
   const programs = programsOf(plan(b));
-  const seen = trace(b);
+  const seen = await trace(b);
   const results: Results = new Map();
   const tsrun = [...seen.keys()][0]!;
   const own = [...seen.get(tsrun)!];
@@ -72,12 +77,12 @@ function compare(change: Change): number {
 
 test(
   "the default configuration",
-  () => {
+  async () => {
     const from = `${home}/default`;
     mkdirSync(from);
     mustSucceed(runtime(["spec", "--bundle", from]));
     const changed = JSON.parse(readFileSync(`${from}/config.json`, "utf8")) as Config;
-    const count = compare((config) => {
+    const count = await compare((config) => {
       const cgroupsPath = config.linux.cgroupsPath!;
       Object.assign(config, changed);
       config.process.terminal = false;
@@ -166,7 +171,7 @@ const changes: [string, Change][] = [
 ];
 
 for (const [title, change] of changes) {
-  test(title, () => expect(compare(change)).toBeGreaterThan(80), { skip, limit: 60_000 });
+  test(title, async () => expect(await compare(change)).toBeGreaterThan(80), { skip, limit: 60_000 });
 }
 
 test(

@@ -118,7 +118,7 @@ function inTerminal(args: readonly string[], size = "cols 91 rows 23") {
   const argv = ["script", "--quiet", "--return", "--command", `stty ${size}; exec ${line}`, "/dev/null"];
   const result = command(argv);
   // script(1) types the end of its own input, which the terminal echoes.
-  return { ...result, stdout: result.stdout.replace(/^\^@/, "") };
+  return { ...result, stdout: result.stdout.replaceAll("^@", "") };
 }
 
 test("run passes its own terminal through", () => {

@@ -54,6 +54,7 @@ function canonical(args: string): string {
   const flags = /[\w<]+(?:\|[\w<]+)+/g;
   return args
     .replaceAll(/ ?\/\*.*?\*\//g, "")
+    .replaceAll(/ *=> \{[^}]*\}/g, "")
     .trim()
     .replaceAll(flags, (list) => list.split("|").sort().join("|"));
 }
@@ -68,11 +69,13 @@ function matches(step: PlannedStep, seen: SeenCall, results: Results): boolean {
 /** Results that are known must be the same; of the others, anything will do. */
 function pattern(step: PlannedStep, results: Results): RegExp {
   const text = canonical(step.args.join(", "));
-  const source = text.split(/("<state>", \d+|\[<[^\]]*>\]|\{\.\.\.\}|<[^<>|]+>)/).map((part, i) => {
+  const source = text.split(/("<state>", \d+|\[<[^\]]*>\]|\{\.\.\.\}|<[^<>|]+>(?:[+-]\d+)?)/).map((part, i) => {
     if (i % 2 === 0) return part.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
     if (part.startsWith('"<state>') || part.startsWith("[<") || part === "{...}") return ".*";
-    const value = results.get(part.slice(1, -1));
-    if (value === undefined) return '[^,)"]*';
+    const [, name = "", by = "0"] = /^<(.*)>(.*)$/.exec(part) ?? [];
+    const known = results.get(name);
+    if (known === undefined) return '[^,)"]*';
+    const value = known + Number(by || 0);
     return `(?:${value}|${value >>> 0}|0x${(value >>> 0).toString(16)})`;
   });
   return new RegExp(`^${source.join("")}$`, "s");
