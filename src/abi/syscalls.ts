@@ -71,6 +71,7 @@ const numbers = {
   listmount: [458, 458],
   lseek: [8, 62],
   lsetxattr: [189, 6],
+  madvise: [28, 233],
   memfd_create: [319, 279],
   mkdirat: [258, 34],
   mknodat: [259, 33],

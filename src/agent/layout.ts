@@ -11,6 +11,8 @@ export const LOADER_SIZE = 0x400;
 /** The batch that runs: records first, then the data that they point to. */
 export const BATCH = 0x412000;
 export const BATCH_SIZE = 0x40000;
+/** What a batch of one page does not use. */
+export const SPARE = { address: BATCH + 0x1000, size: BATCH_SIZE - 0x1000 };
 /** Results of steps, 8 bytes each; they outlive the batch. The first three are never written, see FIRST_SLOT. */
 export const SLOTS = BATCH + BATCH_SIZE;
 export const SLOTS_SIZE = 0x10000;

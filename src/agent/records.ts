@@ -1,6 +1,6 @@
 import { errnoNumber } from "../abi/errno.ts";
-import { CLOCK_TAI } from "../abi/time.ts";
 import { type Arch, syscallNumber } from "../abi/syscalls.ts";
+import { CLOCK_TAI } from "../abi/time.ts";
 import {
   type Arg,
   type Data,
@@ -281,6 +281,7 @@ function argValue(state: State, arg: Arg): number | bigint {
   if (typeof arg === "string") return stringAddress(state, arg);
   if (arg.kind === "slot") return arg.value!;
   if (arg.kind === "socket") return state.encoding.socket;
+  if (arg.kind === "beside") return (arg.of === "socket" ? state.encoding.socket : arg.of.value!) + arg.by;
   return dataAddress(state, arg);
 }
 
@@ -330,6 +331,8 @@ function writeData(state: State, data: Data): number {
       return slotAddress(state, data.slot);
     case "socket":
       return state.encoding.socket;
+    case "beside":
+      throw new Error("the number of a descriptor has no address");
     case "text":
       throw new Error("text is only for steps that tsrun runs itself");
   }

@@ -33,7 +33,7 @@ export interface Sent {
 const SOCK_SEQPACKET = 5;
 const SOCK_CLOEXEC = 0o2000000;
 const AF_UNIX = 1;
-const F_SETFD = 2;
+const F_DUPFD = 0;
 
 /** Both ends of a new SOCK_SEQPACKET pair, close-on-exec. */
 export function socketPair(): [number, number] {
@@ -48,11 +48,14 @@ export function socketPair(): [number, number] {
 
 /**
  * Starts an agent. It inherits every descriptor of tsrun that is not close-on-exec, under the same number. `directory`
- * is where the image is written to when this machine forbids executing memory (vm.memfd_noexec).
+ * is where the image is written to when this machine forbids executing memory (vm.memfd_noexec); the agent's end of the
+ * socket gets a number above `above`.
  */
-export function spawnAgent(directory: number): Agent {
-  const [mine, theirs] = socketPair();
-  sys("fcntl", theirs, F_SETFD, 0);
+export function spawnAgent(directory: number, above = 2): Agent {
+  const [mine, other] = socketPair();
+  const theirs = sys("fcntl", other, F_DUPFD, above + 1);
+  check(theirs, "fcntl", "make a socket for the agent");
+  sys("close", other);
   const pid = spawnImage(agentImage(nativeArch, theirs), directory);
   sys("close", theirs);
   return { pid, socket: mine, theirs };
@@ -104,13 +107,24 @@ function check(result: number, step: string, what: string): void {
   if (result < 0) throw stepError({ call: step as Step["call"], args: [], what }, -result);
 }
 
-/** Sends programs to the agent without waiting: plan on while the kernel works, then `finish`. */
-export function send(agent: Agent, programs: readonly Program[], slots: SlotTable): Sent {
+/** Programs for the agent, which may still be busy with others. */
+export function encode(agent: Agent, programs: readonly Program[], slots: SlotTable): Sent {
   const timed = isTracing();
   const batches = encodePrograms(programs, { arch: nativeArch, socket: agent.theirs, slots, timed });
-  const sent = { agent, slots, batches, sentAt: 0 };
-  if (batches.length > 0) sendNext(sent, 0);
-  return sent;
+  return { agent, slots, batches, sentAt: 0 };
+}
+
+/**
+ * Sends what was encoded without waiting: plan on while the kernel works, then `finish`. What was sent before must have
+ * been finished: an agent in which a step failed goes on with whatever it is sent next.
+ */
+export function transmit(encoded: Sent): Sent {
+  if (encoded.batches.length > 0) sendNext(encoded, 0);
+  return encoded;
+}
+
+export function send(agent: Agent, programs: readonly Program[], slots: SlotTable): Sent {
+  return transmit(encode(agent, programs, slots));
 }
 
 /** Waits until everything sent has run; throws the error of the step that failed. */

@@ -1,4 +1,5 @@
-import { type Agent, finish, readInAgent, runInAgent, type Sent, send, spawnAgent } from "../agent/session.ts";
+import { SPARE } from "../agent/layout.ts";
+import { type Agent, encode, finish, readInAgent, type Sent, send, spawnAgent, transmit } from "../agent/session.ts";
 import { containerCgroups } from "../cgroup/paths.ts";
 import { removeCgroups } from "../cgroup/remove.ts";
 import { errorMessage } from "../errors.ts";
@@ -14,9 +15,8 @@ import { mustPrepareFirst, planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { checkDevices } from "../plan/devices.ts";
 import { homeOf, passwdSlot } from "../plan/passwd.ts";
-import type { Program, Slot, SlotTable } from "../plan/step.ts";
+import type { Program, SlotTable } from "../plan/step.ts";
 import { pendingProperties } from "../spec/pending.ts";
-import type { HookKind } from "../spec/types.ts";
 import { START_SOCKET } from "../state/names.ts";
 import { processStartTime } from "../state/process.ts";
 import type { ContainerState, StartState } from "../state/state.ts";
@@ -30,7 +30,7 @@ import {
 import { textOf } from "../text.ts";
 import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
-import { beginPlan, completePlan, type PlanRequest } from "./planning.ts";
+import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
 import { stateDocument } from "./state-document.ts";
 
 export interface CreateRequest extends PlanRequest {
@@ -81,7 +81,7 @@ function create(request: CreateRequest, undo: Undo): CreatedContainer {
   undo.add(() => removeContainerDirectory(request.root, request.id));
   const { plan, state: planned, agent } = beginContainer(request, directory, undo);
   state = attachContainer(plan, planned, directory, undo);
-  buildContainer(request, plan, agent, state);
+  buildContainer(request, plan, agent, state, directory);
   const complete = { ...state, start: startState(request, plan, agent) };
   return { plan, agent, state: complete, directory, undo: undo.run };
 }
@@ -106,8 +106,7 @@ interface Begun {
 function beginContainer(request: CreateRequest, directory: number, undo: Undo): Begun {
   const socketPath = request.waitsForStart ? `/proc/self/fd/${directory}/${START_SOCKET}` : undefined;
   stage("plan the namespaces");
-  const { plan, listening, cgroups } = beginPlan(request, socketPath);
-  if (listening !== undefined) holds.set(plan, listening);
+  const { plan, cgroups } = beginPlan(request, socketPath);
   stage("write the draft of the state");
   const state = newState(request, plan, cgroups);
   saveConfig(directory, request.configText);
@@ -115,17 +114,17 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   undo.add(() => void removeCgroups(containerCgroups(state.cgroup_paths)));
 
   const first = mustPrepareFirst(plan);
-  if (first) completeThePlan(request, plan);
+  if (first) planFileSystems(request, plan);
   stage("prepare");
   runProgram(plan.prepare, sys, stepObserver());
   const prepared = plan.prepare.steps.length;
   stage("start the agent");
-  const agent = spawnAgent(directory);
+  const agent = spawnAgent(directory, plan.listening?.value);
   undo.add(() => endAgent(agent));
   closeOnExec();
   stage("encode unshare");
   const sent = send(agent, [plan.unshare], plan.slots);
-  if (!first) completeThePlan(request, plan);
+  if (!first) planFileSystems(request, plan);
   stage("prepare the rest");
   runProgram({ ...plan.prepare, steps: plan.prepare.steps.slice(prepared) }, sys, stepObserver());
   stage("wait for unshare");
@@ -133,13 +132,10 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   return { plan, state, agent };
 }
 
-function completeThePlan(request: CreateRequest, plan: PlanContext): void {
-  stage("plan");
-  completePlan(request, plan);
+function planFileSystems(request: CreateRequest, plan: PlanContext): void {
+  stage("plan the file systems");
+  continuePlan(request, plan);
 }
-
-/** The listening socket of each plan that waits for start. */
-const holds = new WeakMap<PlanContext, Slot>();
 
 /** Everything that tsrun has open is its own again: hooks must not inherit what was meant for the agent. */
 function closeOnExec(): void {
@@ -185,7 +181,8 @@ function attachContainer(plan: PlanContext, planned: ContainerState, directory: 
     init_process_start: processStartTime(pid),
     mounted: [...plan.hostMounts],
   };
-  writeDraft(directory, state);
+  // Otherwise there is nothing yet that would outlive this tsrun: the init ends with it.
+  if (plan.hostMounts.length > 0) writeDraft(directory, state);
   undo.add(() => unmount(plan.hostMounts));
   performIdmaps(plan, directory);
   runProgram(plan.attach, sys, stepObserver());
@@ -197,31 +194,47 @@ function unmount(paths: readonly string[]): void {
   for (const path of paths.toReversed()) sys("umount2", path, MNT_DETACH);
 }
 
-/** The file systems, the hooks that want to see them, and all that turns the init into the process. */
-function buildContainer(request: CreateRequest, plan: PlanContext, agent: Agent, state: ContainerState): void {
-  stage("build, enter, become the user");
-  const hooks = request.config.hooks;
-  const early = [...(hooks?.prestart ?? []), ...(hooks?.createRuntime ?? []), ...(hooks?.createContainer ?? [])];
-  if (early.length === 0 && plan.copies.length === 0)
-    runInAgent(agent, [plan.build, plan.enter, plan.identity], plan.slots);
-  else {
-    runInAgent(agent, [plan.build], plan.slots);
-    performCopies(plan);
-    runCreateHooks(request, plan, agent, state);
-    runInAgent(agent, [plan.enter, plan.identity], plan.slots);
-  }
+/**
+ * The file systems, the hooks that want to see them, and all that turns the init into the process. The rest is planned,
+ * and what tsrun does from outside is done, while the kernel builds.
+ */
+function buildContainer(
+  request: CreateRequest,
+  plan: PlanContext,
+  agent: Agent,
+  state: ContainerState,
+  directory: number,
+): void {
+  stage("encode build");
+  const building = send(agent, [plan.build], plan.slots);
+  writeDraft(directory, state);
+  const attached = plan.attach.steps.length;
+  stage("plan the process");
+  completePlan(request, plan);
+  stage("attach the process");
+  runProgram({ ...plan.attach, steps: plan.attach.steps.slice(attached) }, sys, stepObserver());
+  stage("encode enter and identity");
+  const entering = encode(agent, [plan.enter, plan.identity], plan.slots);
+  stage("wait for build");
+  finish(building);
+  performCopies(plan);
+  runCreateHooks(request, plan, agent, state);
+  stage("enter, become the user");
+  finish(transmit(entering));
   stage("complete the container");
   checkDevices(plan.checks);
   closePrepared(plan);
   for (const warning of plan.warnings) request.warn(warning);
 }
 
-function runCreateHooks(request: CreateRequest, plan: PlanContext, agent: Agent, state: ContainerState): void {
-  const hooks = request.config.hooks;
+function runCreateHooks({ config }: CreateRequest, plan: PlanContext, agent: Agent, state: ContainerState): void {
+  const { prestart, createRuntime, createContainer } = config.hooks ?? {};
+  if (prestart === undefined && createRuntime === undefined && createContainer === undefined) return;
+  stage("hooks");
   const document = JSON.stringify(stateDocument(state, "creating"));
-  for (const kind of ["prestart", "createRuntime"] as const satisfies HookKind[])
-    runHooks(kind, hooks?.[kind], document);
-  runHooksInContainer(agent, plan.slots, "createContainer", hooks?.createContainer, document);
+  runHooks("prestart", prestart, document);
+  runHooks("createRuntime", createRuntime, document);
+  runHooksInContainer(agent, plan.slots, "createContainer", createContainer, document);
 }
 
 /** tsrun's own copies of what the agent inherited; a foreground tsrun would keep mounts busy with them. */
@@ -266,7 +279,7 @@ export function readHome(
 export function holdContainer(container: CreatedContainer): void {
   const { plan, agent } = container;
   publishContainer(container);
-  send(agent, [planHold(plan, holds.get(plan)!)], plan.slots);
+  send(agent, [planHold(plan, plan.listening!, SPARE)], plan.slots);
   sys("close", agent.socket);
 }
 

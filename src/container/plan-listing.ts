@@ -1,14 +1,15 @@
+import { SPARE } from "../agent/layout.ts";
 import { planExecve, processEnvironment } from "../plan/command.ts";
 import { planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { planHook } from "../plan/hooks.ts";
 import { passwdSlot } from "../plan/passwd.ts";
-import { type PrintedStep, printProgram } from "../plan/print.ts";
+import { nameApart, type PrintedStep, printProgram } from "../plan/print.ts";
 import { planRead } from "../plan/read.ts";
 import { type Program, program } from "../plan/step.ts";
 import type { HookKind } from "../spec/types.ts";
 import { START_SOCKET } from "../state/names.ts";
-import { beginPlan, completePlan, type PlanRequest } from "./planning.ts";
+import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
 
 export interface ListingRequest extends PlanRequest {
   readonly preserveFds: number;
@@ -35,7 +36,9 @@ const STATE = "<state>";
  */
 export function listPlan(request: ListingRequest): Stage[] {
   const { plan, listening } = beginPlan(request, `/proc/self/fd/${STATE_DIRECTORY}/${START_SOCKET}`);
+  continuePlan(request, plan);
   completePlan(request, plan);
+  nameApart([plan.prepare, plan.unshare, plan.attach, plan.build, plan.enter, plan.identity]);
   return [
     note("state", "makes the state directory, in it config.json and the draft of state.json"),
     stage("tsrun", plan.prepare, "opens what the container cannot reach by its path"),
@@ -52,7 +55,7 @@ export function listPlan(request: ListingRequest): Stage[] {
     stage("init", plan.identity, "becomes the user"),
     ...homeStages(request, plan),
     note("publish", "writes the pid file; renames the draft to state.json"),
-    stage("init", planHold(plan, listening!), "create only: waits for start"),
+    stage("init", planHold(plan, listening!, SPARE), "create only: waits for start"),
     ...hookStages(request, plan, "startContainer"),
     ...execStages(request, plan),
     ...hookStages(request, plan, "poststart"),

@@ -8,9 +8,10 @@ import {
   type ContainerRequest,
   newPlan,
   planBeginning,
+  planBuild,
   planConnect,
   planListen,
-  planRest,
+  planProcess,
   planSendPidfd,
 } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
@@ -56,14 +57,19 @@ function findCgroups({ config, facts, id, mayGoWithoutCgroup }: PlanRequest): Cg
   return readCgroups(directories, facts.cgroup.mode === "unified", mayGoWithoutCgroup);
 }
 
-/** Everything else but what start does. */
-export function completePlan(request: PlanRequest, plan: PlanContext): void {
+/** The file systems. */
+export function continuePlan(request: PlanRequest, plan: PlanContext): void {
   const resolvedDestinations = readResolvedDestinations(request.config, plan.rootfsPath);
-  planRest(
+  planBuild(
     { ...plan, resolvedDestinations },
     { ...request, cgroupPaths: plan.cgroupPaths },
     planConsole(request, plan),
   );
+}
+
+/** Everything else but what start does. */
+export function completePlan(request: PlanRequest, plan: PlanContext): void {
+  planProcess(plan, { ...request, cgroupPaths: plan.cgroupPaths });
   if (request.pidfdSocket !== undefined) planSendPidfd(plan, plan.initPid, request.pidfdSocket);
 }
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { capabilityBit } from "../abi/capability.ts";
 import { capabilitySets, planBoundingSet, planCapabilitySets } from "./capabilities.ts";
-import { program } from "./step.ts";
+import { type Data, program } from "./step.ts";
 import { printProgram } from "./test-printer.ts";
 
 const ALL = (1n << 41n) - 1n;
@@ -100,9 +100,9 @@ test("capset: the words of both structs", () => {
     inheritable: ["CAP_CHOWN", "CAP_BPF"],
   });
   planCapabilitySets(setting, given, "/process");
-  const [header, data] = setting.steps[0]!.args as [{ words: number[] }, { words: bigint[] }];
-  expect(header.words).toEqual([0x20080522]);
-  expect(capData(data.words)).toEqual([1 << 5, 1 << 5, 1, 0, 1 << 7, 1 << 7]);
+  const [header, data] = setting.steps[0]!.args as readonly Data[] as readonly { words: bigint[] }[];
+  expect(header!.words.map(Number)).toEqual([0x20080522]);
+  expect(capData(data!.words)).toEqual([1 << 5, 1 << 5, 1, 0, 1 << 7, 1 << 7]);
 });
 
 test("ambient ones are cleared, then raised one by one", () => {

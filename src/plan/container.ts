@@ -1,4 +1,5 @@
-import { O_CLOEXEC } from "../abi/fcntl.ts";
+import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
+import { UINT_MAX } from "../abi/prctl.ts";
 import type { HostFacts } from "../host/facts.ts";
 import type { Config } from "../spec/types.ts";
 import { planLookup } from "./command.ts";
@@ -10,10 +11,22 @@ import { planIdMaps, planNamespaces } from "./namespaces.ts";
 import { planOpenPasswd } from "./passwd.ts";
 import { type ProcessContext, planIdentity, planProcessAttributes, planSessionKeyring } from "./process.ts";
 import { opensOnHost, planPivot, planRootfs } from "./rootfs.ts";
-import { add, bytes, type Program, program, type Slot, type SlotTable, slot, slotTable, socket } from "./step.ts";
+import {
+  type Arg,
+  add,
+  beside,
+  bytes,
+  type Program,
+  program,
+  type Slot,
+  type SlotTable,
+  slot,
+  slotTable,
+  socket,
+} from "./step.ts";
 import { planSysctl } from "./sysctl.ts";
 import { planSendDescriptor, planTerminal, unixAddress } from "./terminal.ts";
-import { planTrial, type Trial } from "./trial.ts";
+import { planDeath, planLoopback, type Trial } from "./trial.ts";
 
 export interface ContainerRequest {
   readonly config: Config;
@@ -25,6 +38,7 @@ export interface ContainerRequest {
   readonly noNewKeyring: boolean;
   readonly cgroupPaths: ReadonlyMap<string, string>;
   readonly stdio: readonly number[];
+  readonly preserveFds: number;
   /** tsrun try only. */
   readonly trial?: Trial | undefined;
 }
@@ -33,6 +47,7 @@ export interface ContainerRequest {
 export function newPlan(request: ContainerRequest): PlanContext {
   const slots = slotTable();
   const path = request.config.root?.path ?? "";
+  const closesLater = descriptorsOf(request.config) < MANY_DESCRIPTORS;
   return {
     config: request.config,
     id: request.id,
@@ -43,8 +58,8 @@ export function newPlan(request: ContainerRequest): PlanContext {
     prepare: program("prepare"),
     unshare: program("unshare", { silent: true }),
     attach: program("attach"),
-    build: program("build"),
-    enter: program("enter"),
+    build: program("build", { closesLater }),
+    enter: program("enter", { closesLater }),
     identity: program("identity"),
     exec: program("exec", { silent: true }),
     warnings: [],
@@ -61,6 +76,14 @@ export function newPlan(request: ContainerRequest): PlanContext {
   };
 }
 
+/** The smallest hard limit of descriptors in use is 1,024, and a mount takes up to four. */
+const MANY_DESCRIPTORS = 150;
+
+function descriptorsOf({ mounts, linux }: Config): number {
+  const lists = [mounts, linux?.devices, linux?.maskedPaths, linux?.readonlyPaths];
+  return lists.reduce((sum, list) => sum + (list?.length ?? 0), 0);
+}
+
 /** True when descriptors made in `prepare` are handed to the agent, so that all of it must run before the agent starts. */
 export function mustPrepareFirst(plan: PlanContext): boolean {
   return opensOnHost(plan) || !plan.facts.canMknod || plan.config.process?.terminal === true;
@@ -72,29 +95,41 @@ export function planBeginning(plan: PlanContext, cgroup: Slot | undefined): void
   planIdMaps(plan);
 }
 
-/** Everything else, in the order in which it is done. `console` is the socket that takes the terminal. */
-export function planRest(plan: PlanContext, request: ContainerRequest, console: Slot | undefined): void {
+/** The file systems, and all that wants them complete or the host in sight. `console` takes the terminal. */
+export function planBuild(plan: PlanContext, request: ContainerRequest, console: Slot | undefined): void {
+  const { config, slots, rootfs } = plan;
   if (!request.noNewKeyring) planSessionKeyring(plan.build, plan.slots, plan.id);
   planRootfs(plan);
   planMounts(plan);
   if (hasMountNamespace(plan)) planDevices(plan);
-  const context = processContext(plan, request);
-  if (console !== undefined) planTerminal(plan.build, { ...context!, console, isConsole: hasMountNamespace(plan) });
+  if (console !== undefined && config.process !== undefined) {
+    const isConsole = hasMountNamespace(plan);
+    planTerminal(plan.build, { process: config.process, pointer: "/process", slots, rootfs, console, isConsole });
+  }
   planSysctl(plan);
   planNames(plan);
+  if (plan.trial?.loopback === true) planLoopback(plan);
+  // In enter, but for the host's /dev/null, which is opened and looked at in build.
   planMaskedPaths(plan);
-  planReadonlyPaths(plan);
-  planPivot(plan);
-  if (context === undefined) return;
-  planProcessAttributes(context);
-  planOpenPasswd(plan.identity, plan.slots, plan.rootfs);
-  planIdentity(context);
-  planLookup(plan.identity, context.process, context.pointer);
-  if (plan.trial !== undefined) planTrial(plan, plan.trial);
 }
 
-function processContext(plan: PlanContext, request: ContainerRequest): ProcessContext | undefined {
-  const { config, facts, slots, attach, identity, rootfs, warnings } = plan;
+/** The rest, in the order in which it is done: while the kernel builds. */
+export function planProcess(plan: PlanContext, request: ContainerRequest): void {
+  const root = slot(plan.slots, "root");
+  const context = processContext(plan, request, root);
+  planReadonlyPaths(plan);
+  planPivot(plan);
+  planCloseAll(plan, request.preserveFds, root);
+  if (context === undefined) return;
+  planProcessAttributes(context);
+  planOpenPasswd(plan.identity, plan.slots, root);
+  planIdentity(context);
+  planLookup(plan.identity, context.process, context.pointer);
+  if (plan.trial !== undefined) planDeath(plan);
+}
+
+function processContext(plan: PlanContext, request: ContainerRequest, rootfs: Slot): ProcessContext | undefined {
+  const { config, facts, slots, attach, identity, warnings } = plan;
   if (config.process === undefined) return undefined;
   return {
     process: config.process,
@@ -111,6 +146,22 @@ function processContext(plan: PlanContext, request: ContainerRequest): ProcessCo
     stdio: config.process.terminal === true ? [] : request.stdio,
     warnings,
   };
+}
+
+/**
+ * Everything that building has opened, the host's root first of all, and what is left of the host's descriptors; but for
+ * what the process keeps, the socket of start and the agent's own, which has the highest number of what was inherited.
+ * The root is opened anew.
+ */
+function planCloseAll({ enter, listening }: PlanContext, preserveFds: number, root: Slot): void {
+  const what = "close what building the container has opened";
+  const gap = (first: Arg, last: Arg): void =>
+    add(enter, { call: "close_range", args: [first, last, 0], tolerate: ["EINVAL"], what });
+  if (listening !== undefined) gap(3 + preserveFds, beside(listening, -1));
+  gap(listening === undefined ? 3 + preserveFds : beside(listening, 1), beside("socket", -1));
+  gap(beside("socket", 1), UINT_MAX);
+  const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  add(enter, { call: "openat", args: [AT_FDCWD, "/", flags, 0], into: root, what: 'open "/"' });
 }
 
 function planNames({ config, build }: PlanContext): void {
@@ -154,6 +205,7 @@ export function planListen(plan: PlanContext, path: string): Slot {
     { call: "bind", args: [listening, bytes(address), address.length], what },
     { call: "listen", args: [listening, 1], what },
   );
+  plan.listening = listening;
   return listening;
 }
 
@@ -181,16 +233,30 @@ export function planSendPidfd(
   );
 }
 
+const MADV_DONTNEED = 4;
+
 /**
  * A created container: it waits on its listening socket for start, without anyone who holds the other end. The
- * connection takes the place of the socket that it has talked on so far.
+ * connection takes the place of the socket that it has talked on so far. `spare` is memory of the agent that only longer
+ * programs than this one need.
  */
-export function planHold(plan: PlanContext, listening: Slot) {
+export function planHold(
+  plan: PlanContext,
+  listening: Slot,
+  spare: { readonly address: number; readonly size: number },
+): Program {
   const hold = program("hold", { silent: true });
   const connection = slot(plan.slots, "connection of start");
   const what = "wait for start";
   add(
     hold,
+    {
+      call: "madvise",
+      args: [spare.address, spare.size, MADV_DONTNEED],
+      // A kernel with larger pages keeps them.
+      tolerate: ["EINVAL"],
+      what: "give back the memory of what has run",
+    },
     { call: "accept4", args: [listening, 0, 0, 0], into: connection, retry: true, what },
     { call: "dup3", args: [connection, socket, 0], what },
     { call: "close", args: [connection], what },

@@ -34,7 +34,9 @@ export interface PlanContext {
   readonly warnings: string[];
   /** The init's process id as tsrun sees it. */
   readonly initPid: Slot;
-  /** In build and later: an O_PATH descriptor of the root of the container's file system, set by planRootfs. */
+  /** Where a container that waits for start listens; inherited by the init. */
+  listening?: Slot | undefined;
+  /** In build and enter: an O_PATH descriptor of the root of the container's file system, set by planRootfs. */
   readonly rootfs: Slot;
   /** --no-pivot: the root is moved over "/" and entered by chroot(2), for hosts that run from an initramfs. */
   readonly noPivot: boolean;

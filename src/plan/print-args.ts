@@ -47,6 +47,8 @@ function data(arg: Data): string {
         : `[<${[arg.slot, ...(arg.rest ?? [])].map(({ name }) => name).join(">, <")}>]`;
     case "socket":
       return "<socket>";
+    case "beside":
+      return `<${arg.of === "socket" ? arg.of : arg.of.name}>${arg.by < 0 ? "" : "+"}${arg.by}`;
     case "words":
       return words(arg.type, arg.words);
   }

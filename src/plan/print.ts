@@ -1,7 +1,7 @@
 import type { SyscallName } from "../abi/syscalls.ts";
 import { propertyOf } from "../errors.ts";
 import { printArgs, slotName } from "./print-args.ts";
-import type { Label, Program, Step } from "./step.ts";
+import type { Label, Program, Slot, Step } from "./step.ts";
 
 /** A step in words: what `tsrun plan --json` prints. */
 export interface PrintedStep {
@@ -27,6 +27,25 @@ export interface PrintedStep {
 
 export function printProgram(program: Program): PrintedStep[] {
   return program.steps.map(printStep);
+}
+
+/** Gives slots of the same name numbers, so that each name means one result. Only for plans that will not be run. */
+export function nameApart(programs: readonly Program[]): void {
+  const names = new Map<string, Slot[]>();
+  for (const slot of programs.flatMap(({ steps }) => steps.flatMap(slotsWritten))) {
+    const alike = names.get(slot.name) ?? [];
+    if (!alike.includes(slot)) names.set(slot.name, [...alike, slot]);
+  }
+  for (const alike of names.values()) {
+    for (const [i, slot] of alike.entries()) if (i > 0) Object.assign(slot, { name: `${slot.name} #${i + 1}` });
+  }
+}
+
+function slotsWritten({ into, args }: Step): Slot[] {
+  const written = args.flatMap((arg) =>
+    typeof arg === "object" && arg.kind === "address" ? [arg.slot, ...(arg.rest ?? [])] : [],
+  );
+  return into === undefined ? written : [into, ...written];
 }
 
 export function printStep(step: Step, index: number): PrintedStep {

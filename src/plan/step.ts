@@ -67,6 +67,8 @@ export type Data =
   | { readonly kind: "address"; readonly slot: Slot; readonly rest?: readonly Slot[] }
   /** The descriptor of the agent's socket to tsrun. */
   | { readonly kind: "socket" }
+  /** The number of a descriptor that is known when the program is encoded, plus `by`. */
+  | { readonly kind: "beside"; readonly of: Slot | "socket"; readonly by: number }
   /** A struct as 64-bit words, made by `struct`. */
   | { readonly kind: "words"; readonly type: StructType; readonly words: readonly Word[] };
 
@@ -100,10 +102,12 @@ export interface Program {
   readonly steps: Step[];
   /** True when the steps themselves send the reply (see `reply`), or when no one is left to send it. */
   readonly silent: boolean;
+  /** What its steps open is closed all at once by a later program, not by steps of their own (see closeFd). */
+  readonly closesLater: boolean;
 }
 
-export function program(name: string, options: { silent?: boolean } = {}): Program {
-  return { name, steps: [], silent: options.silent ?? false };
+export function program(name: string, options: { silent?: boolean; closesLater?: boolean } = {}): Program {
+  return { name, steps: [], silent: options.silent ?? false, closesLater: options.closesLater ?? false };
 }
 
 export function add(program: Program, ...steps: Step[]): void {
@@ -162,6 +166,10 @@ export function addressOf(slot: Slot, rest: readonly Slot[] = []): Data {
 }
 
 export const socket: Data = { kind: "socket" };
+
+export function beside(of: Slot | "socket", by: number): Data {
+  return { kind: "beside", of, by };
+}
 
 /** The step that sends all slots of `table` to tsrun: what every program ends with, unless it is silent. */
 export function reply(table: SlotTable): Step {

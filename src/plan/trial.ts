@@ -20,13 +20,8 @@ export interface Limits {
 }
 
 /** After everything else that is planned for the container. */
-export function planTrial(context: PlanContext, trial: Trial): void {
-  if (trial.loopback) planLoopback(context);
-  planDeath(context);
-}
-
 /** netdevice(7): a struct ifreq with the name and the flags. A kernel without IPv4 has nothing to bring up. */
-function planLoopback({ build, slots }: PlanContext): void {
+export function planLoopback({ build, slots }: PlanContext): void {
   const AF_INET = 2;
   const SOCK_DGRAM = 2;
   const SIOCSIFFLAGS = 0x8914;
@@ -46,7 +41,7 @@ function planLoopback({ build, slots }: PlanContext): void {
 }
 
 /** The container ends with the tsrun that waits for it. Late: a change of user takes it back (prctl(2)). */
-function planDeath({ identity }: PlanContext): void {
+export function planDeath({ identity }: PlanContext): void {
   const PR_SET_PDEATHSIG = 1;
   add(identity, { call: "prctl", args: [PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0], what: "end when tsrun ends" });
 }
