@@ -244,6 +244,8 @@ function plainCall(call: SyscallName): readonly Show[] | undefined {
       return [value, number((signal) => (signal === 9 ? "SIGKILL" : String(signal)))];
     case "lseek":
       return [fd, value, number((whence) => ["SEEK_SET", "SEEK_CUR", "SEEK_END"][whence] ?? String(whence))];
+    case "madvise":
+      return [number((address) => `0x${address.toString(16)}`), value, anyOf(() => [["MADV_DONTNEED", 4]])];
     case "memfd_create":
       return [value, number((bits) => flags(bits, [["MFD_CLOEXEC", 1]]))];
     case "mkdirat":

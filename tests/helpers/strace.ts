@@ -90,8 +90,8 @@ function isConversation(call: SeenCall, socket: string): boolean {
 export interface Walk {
   readonly seen: SeenCall[];
   readonly results: Results;
-  /** Called with the process id of a child that a program makes and waits for. */
-  readonly onChild: (pid: number, from: number) => void;
+  /** Called with the step at which a child that the program makes and waits for goes on. */
+  readonly onChild: (from: number) => void;
 }
 
 /** Follows a program from a step on, jumping as the results say; every call must be the next one planned. */
@@ -115,7 +115,7 @@ export function follow(program: readonly PlannedStep[], from: number, walk: Walk
     if (step.retry && (call.errno === "EINTR" || call.errno === "EAGAIN")) continue;
     const result = call.result < 0 ? -errnoOf(call.errno) : call.result;
     if (step.into !== undefined) walk.results.set(step.into, result);
-    if (step.call === "clone3" && step.jumps.positive !== undefined) walk.onChild(call.result, at + 1);
+    if (step.call === "clone3" && step.jumps.positive !== undefined) walk.onChild(at + 1);
     at = next(step, call) ?? at + 1;
   }
 }
