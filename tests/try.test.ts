@@ -282,37 +282,62 @@ test("no device files, no new privileges", () => {
   );
 });
 
+/** Why limits cannot be tested here: what is bound to v1 cannot be had where only v2 is shown. */
+const noLimits = missingController() && "this machine's cgroups lack a controller";
+
+function missingController(): boolean {
+  const file = "/sys/fs/cgroup/cgroup.controllers";
+  const names = existsSync(file) ? readFileSync(file, "utf8").trim().split(" ") : readdirSync("/sys/fs/cgroup");
+  return ["memory", "cpu", "pids"].some((name) => !names.includes(name));
+}
+
 /** The value of a cgroup file in the container, on v1 or on v2. */
 const limitOf = (v1: string, v2: string) => `cat /sys/fs/cgroup/${v1} 2>/dev/null || cat /sys/fs/cgroup/${v2}`;
 
-test("limits are in the cgroup's files", () => {
-  const flags = ["--memory", "512m", "--cpus", "1.5", "--pids", "33"];
-  const script = [
-    limitOf("memory/memory.limit_in_bytes", "memory.max"),
-    limitOf("cpu/cpu.cfs_quota_us", "cpu.max"),
-    limitOf("pids/pids.max", "pids.max"),
-  ];
-  expect(see(script.join("; "), flags)).toMatch(/^536870912\n150000( 100000)?\n33$/);
-});
+test(
+  "limits are in the cgroup's files",
+  () => {
+    const flags = ["--memory", "512m", "--cpus", "1.5", "--pids", "33"];
+    const script = [
+      limitOf("memory/memory.limit_in_bytes", "memory.max"),
+      limitOf("cpu/cpu.cfs_quota_us", "cpu.max"),
+      limitOf("pids/pids.max", "pids.max"),
+    ];
+    expect(see(script.join("; "), flags)).toMatch(/^536870912\n150000( 100000)?\n33$/);
+  },
+  noLimits,
+);
 
-test("the memory limit kills", () => {
-  expect(tried(["--memory", "32m"], ["tail", "/dev/zero"]).status).toBe(137);
-});
+test(
+  "the memory limit kills",
+  () => {
+    expect(tried(["--memory", "32m"], ["tail", "/dev/zero"]).status).toBe(137);
+  },
+  noLimits,
+);
 
-test("the limit of processes holds", () => {
-  const result = tried(["--pids", "3"], ["sh", "-c", "for i in 1 2 3 4 5; do sleep 1 & done; wait"]);
-  expect(result.status).not.toBe(0);
-  expect(result.stderr).toMatch(/fork/i);
-});
+test(
+  "the limit of processes holds",
+  () => {
+    const result = tried(["--pids", "3"], ["sh", "-c", "for i in 1 2 3 4 5; do sleep 1 & done; wait"]);
+    expect(result.status).not.toBe(0);
+    expect(result.stderr).toMatch(/fork/i);
+  },
+  noLimits,
+);
 
-test("a limit that nobody can enforce is refused by name", () => {
-  const unprivileged = { unprivileged: true };
-  mustFail(tried(["--memory", "1g"], ["true"], unprivileged), /controller "memory" is not delegated .*\(--memory\)/);
-  mustFail(tried(["--cpus", "1"], ["true"], unprivileged), /controller "cpu" is not delegated .*\(--cpus\)/);
-  const emptied = ["unshare", "-m", "--propagation", "private", "sh", "-c"];
-  const through = [...emptied, 'umount -R -l /sys/fs/cgroup && exec "$@"', "sh"];
-  mustFail(tried(["--pids", "5"], ["true"], { through }), 'this machine has no cgroup controller "pids" (--pids)');
-});
+test(
+  "a limit that nobody can enforce is refused by name",
+  () => {
+    const unprivileged = { unprivileged: true };
+    mustFail(tried(["--memory", "1g"], ["true"], unprivileged), /controller "memory" is not delegated .*\(--memory\)/);
+    mustFail(tried(["--cpus", "1"], ["true"], unprivileged), /controller "cpu" is not delegated .*\(--cpus\)/);
+    const emptied = ["unshare", "-m", "--propagation", "private", "sh", "-c"];
+    const through = [...emptied, 'umount -R -l /sys/fs/cgroup && exec "$@"', "sh"];
+    mustFail(tried(["--pids", "5"], ["true"], { through }), 'this machine has no cgroup controller "pids" (--pids)');
+  },
+  noLimits,
+);
 
 test("options that make no sense are refused", () => {
   for (const [flag, text] of [

@@ -94,7 +94,7 @@ test.each([
   [{ mount: [":/a"] }, "--mount"],
   [{ mount: ["/a:/b:ro:x"] }, "--mount"],
   [{ workdir: "x" }, "--workdir"],
-] as const)("%p is refused", (wrong, option) => {
+] as const)("%j is refused", (wrong, option) => {
   expect(() => tryConfig({ ...plain, ...wrong }, [], root)).toThrow(option);
 });
 

@@ -15,7 +15,7 @@ test.each([
   ["mount", "EACCES", { apparmor: 1 }, "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"],
   ["setresuid", "EPERM", { apparmor: 1 }, "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"],
   ["clone3", "EPERM", {}, "run tsrun try as root, or outside the container that this is"],
-] as const)("%s %s %p", (step, code, settings, hint) => {
+] as const)("%s %s %j", (step, code, settings, hint) => {
   const error = explain(step, code, settings);
   expect(error.details.hint).toContain(hint);
   expect(error.message).toStartWith("cannot do it: ");
