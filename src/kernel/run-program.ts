@@ -87,7 +87,7 @@ function make(memory: Memory, data: Data): SysArg {
     case "space":
       return new Uint8Array(data.size);
     case "text":
-      return data.parts.map((part) => (typeof part === "string" ? part : String(part.value))).join("");
+      return data.parts.map((part) => (typeof part === "string" ? part : String(materialize(memory, part)))).join("");
     case "strings":
       return pointers(
         memory,

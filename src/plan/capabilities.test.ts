@@ -100,9 +100,9 @@ test("capset: the words of both structs", () => {
     inheritable: ["CAP_CHOWN", "CAP_BPF"],
   });
   planCapabilitySets(setting, given, "/process");
-  const [header, data] = setting.steps[0]!.args as readonly Data[] as readonly { words: bigint[] }[];
+  const [header, data] = setting.steps[0]!.args as readonly (Data & { kind: "words" })[];
   expect(header!.words.map(Number)).toEqual([0x20080522]);
-  expect(capData(data!.words)).toEqual([1 << 5, 1 << 5, 1, 0, 1 << 7, 1 << 7]);
+  expect(capData(data!.words as bigint[])).toEqual([1 << 5, 1 << 5, 1, 0, 1 << 7, 1 << 7]);
 });
 
 test("ambient ones are cleared, then raised one by one", () => {

@@ -122,7 +122,10 @@ describe("execCPUAffinity", () => {
   function affinity(of: Process["execCPUAffinity"], containers?: Process["execCPUAffinity"]): string[] {
     const request = requestOf([]);
     const process: Process = { ...request.process, ...(of === undefined ? {} : { execCPUAffinity: of }) };
-    const config = { ...request.config, process: { ...request.process, ...(containers && { execCPUAffinity: containers }) } };
+    const config = {
+      ...request.config,
+      process: { ...request.process, ...(containers && { execCPUAffinity: containers }) },
+    };
     const plan = newExecPlan();
     planAffinity(plan, { ...request, process, config }, "initial");
     planAffinity(plan, { ...request, process, config }, "final");

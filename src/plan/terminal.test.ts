@@ -40,8 +40,8 @@ test("the slave is asked of its master, never opened by name", () => {
 test("consoleSize: rows, then columns, 16 bits each, and no pixels", () => {
   const { steps } = planned({ consoleSize: { height: 33, width: 77 } });
   const sizing = steps.find(({ pointer }) => pointer === "/process/consoleSize")!;
-  const { words } = sizing.args[2] as Data as { words: number[] };
-  const size = new Uint16Array(BigUint64Array.of(BigInt(words[0]!)).buffer);
+  const { words } = sizing.args[2] as Data & { kind: "words" };
+  const size = new Uint16Array(BigUint64Array.of(BigInt(words[0] as number)).buffer);
   expect([...size]).toEqual([33, 77, 0, 0]);
   expect(sizing.args[1]).toBe(0x5414);
 });
