@@ -1,4 +1,4 @@
-import { errnoText } from "../abi/errno.ts";
+import { errnoName, errnoText } from "../abi/errno.ts";
 import { exitCode, terminatingSignal } from "../abi/wait.ts";
 import { TsrunError } from "../errors.ts";
 import { spawn, sys } from "../kernel/kernel.ts";
@@ -55,9 +55,9 @@ function hookFault(hook: Hook, end: HookEnd): string | undefined {
 export function runHook(hook: Hook, state: string): HookEnd {
   const MFD_CLOEXEC = 1;
   const bytes = utf8(state);
-  const input = sys("memfd_create", "state", MFD_CLOEXEC);
-  const output = sys("memfd_create", "output", MFD_CLOEXEC);
-  sys("write", input, bytes, bytes.length);
+  const input = must(sys("memfd_create", "state", MFD_CLOEXEC), hook);
+  const output = must(sys("memfd_create", "output", MFD_CLOEXEC), hook);
+  must(sys("write", input, bytes, bytes.length), hook);
   sys("lseek", input, 0, 0);
   const pid = spawn(hook.path, hook.args ?? [hook.path], hook.env ?? [], [
     [input, 0],
@@ -65,19 +65,19 @@ export function runHook(hook: Hook, state: string): HookEnd {
     [output, 2],
   ]);
   sys("close", input);
-  const end = pid < 0 ? { execve: pid, timedOut: false, status: 0 } : { execve: 0, ...waitFor(pid, hook.timeout) };
+  const end = pid < 0 ? { execve: pid, timedOut: false, status: 0 } : { execve: 0, ...waitFor(pid, hook) };
   const text = tail(output);
   sys("close", output);
   return { ...end, output: () => text };
 }
 
 /** Waits for a child, at most `timeout` seconds; then it is killed. */
-function waitFor(pid: number, timeout: number | undefined): { timedOut: boolean; status: number } {
+function waitFor(pid: number, hook: Hook): { timedOut: boolean; status: number } {
   const SIGKILL = 9;
   const EINTR = -4;
-  const pidfd = sys("pidfd_open", pid, 0);
+  const pidfd = must(sys("pidfd_open", pid, 0), hook);
   const poll = Int32Array.of(pidfd, 1);
-  const time = timeout === undefined ? 0 : BigUint64Array.of(BigInt(timeout), 0n);
+  const time = hook.timeout === undefined ? 0 : BigUint64Array.of(BigInt(hook.timeout), 0n);
   let ready = EINTR;
   while (ready === EINTR) ready = sys("ppoll", poll, 1, time, 0, 8);
   if (ready === 0) sys("kill", pid, SIGKILL);
@@ -85,6 +85,14 @@ function waitFor(pid: number, timeout: number | undefined): { timedOut: boolean;
   while (sys("wait4", pid, status, 0, 0) === EINTR);
   sys("close", pidfd);
   return { timedOut: ready === 0, status: status[0]! };
+}
+
+/** Memory and descriptors may run out. */
+function must(result: number, hook: Hook): number {
+  if (result >= 0) return result;
+  throw new TsrunError(`cannot run the hook ${JSON.stringify(hook.path)}: ${errnoText(-result)}`, {
+    code: errnoName(-result),
+  });
 }
 
 function tail(output: number): string {
