@@ -9,7 +9,7 @@ import { printError } from "../cli/output.ts";
 import { stdioToOwn } from "../container/request.ts";
 import { printChanges } from "../container/try-changes.ts";
 import { type TryHost, tryConfig, tryLimits } from "../container/try-config.ts";
-import { explainWithoutRoot, readUserNamespaceSettings } from "../container/try-explain.ts";
+import { explainForRoot, explainWithoutRoot, readUserNamespaceSettings } from "../container/try-explain.ts";
 import { startJanitor } from "../container/try-janitor.ts";
 import { type Keep, openKeep } from "../container/try-keep.ts";
 import { checkLimits } from "../container/try-limits.ts";
@@ -43,7 +43,7 @@ export const tryCommand: Command<"try"> = (input) => {
     return status;
   } catch (error) {
     keep?.discard();
-    throw facts.euid === 0 ? error : explainWithoutRoot(error, readUserNamespaceSettings());
+    throw facts.euid === 0 ? explainForRoot(error) : explainWithoutRoot(error, readUserNamespaceSettings());
   }
 };
 

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { TsrunError } from "../errors.ts";
-import { explainWithoutRoot, type UserNamespaceSettings } from "./try-explain.ts";
+import { explainForRoot, explainWithoutRoot, type UserNamespaceSettings } from "./try-explain.ts";
 
 const none: UserNamespaceSettings = { most: 1000, clone: undefined, apparmor: undefined };
 
@@ -26,6 +26,13 @@ test("an old kernel, and a /proc with parts hidden", () => {
     "Linux 5.11",
   );
   expect(explain("fsmount", "EPERM", {}, 'cannot mount "proc" on "/proc"').message).toContain("hidden");
+});
+
+test("root without the capabilities of one", () => {
+  const error = explainForRoot(new TsrunError("cannot do it", { step: "clone3", code: "EPERM" })) as TsrunError;
+  expect(error.message).toContain("lacks CAP_SYS_ADMIN");
+  const other = new TsrunError("cannot do it", { step: "mount", code: "EPERM" });
+  expect(explainForRoot(other)).toBe(other);
 });
 
 test("other errors stay as they are", () => {

@@ -52,6 +52,13 @@ export function explainWithoutRoot(error: unknown, settings: UserNamespaceSettin
   return error;
 }
 
+/** The same for root: whose capabilities an engine may have taken away. */
+export function explainForRoot(error: unknown): unknown {
+  if (!(error instanceof TsrunError) || error.details.step !== "clone3" || error.details.code !== "EPERM") return error;
+  const why = "this root lacks CAP_SYS_ADMIN, or a seccomp filter is in the way, as in a container of an engine";
+  return explained(error, why, "run tsrun try on the machine itself, or in a privileged container");
+}
+
 function explainClone(error: TsrunError, { most, clone }: UserNamespaceSettings): TsrunError {
   const { code } = error.details;
   if (most === 0) {
