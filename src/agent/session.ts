@@ -217,7 +217,10 @@ function traceReceived({ agent, sentAt }: Sent, batch: Batch, length: number, re
 }
 
 function agentGone(): TsrunError {
-  return new TsrunError("the container's first process ended before it could run the program", { code: "EAGENTGONE" });
+  return new TsrunError("the container's first process ended before it could run the program", {
+    code: "EAGENTGONE",
+    hint: "was it killed for want of memory? the kernel's log tells (dmesg), and the memory limit may be too low",
+  });
 }
 
 function reportedError(sent: Sent, batch: Batch, length: number): TsrunError {

@@ -11,9 +11,14 @@ import type { Config } from "../spec/types.ts";
 import { stateRoot } from "../state/root.ts";
 import { type Status, statusOf } from "../state/status.ts";
 import { openContainerDirectory, readSavedConfig, readState } from "../state/store.ts";
-import { connectConsole, openPassThrough } from "../terminal/console.ts";
-import { catchSignals, releaseSignals, waitInForeground } from "../terminal/foreground.ts";
-import { resizeTerminal } from "../terminal/pty.ts";
+import { connectConsole, openPassThrough, ownTerminal } from "../terminal/console.ts";
+import {
+  catchSignals,
+  releaseSignals,
+  type Terminals,
+  takeTerminal,
+  waitInForeground,
+} from "../terminal/foreground.ts";
 import { checkTerminal } from "./create.ts";
 
 export const execCommand: Command<"exec"> = ({ args, options, globals, warn }) => {
@@ -61,18 +66,17 @@ function execDetached(request: Request, options: OptionValues<"exec">): number {
   if (signals === undefined) releaseSignals();
   const pid = execInContainer({ ...request, console });
   if (console !== undefined) sys("close", console);
-  return signals === undefined ? 0 : shellStatus(waitInForeground({ pid, signals, master: undefined }));
+  return signals === undefined ? 0 : shellStatus(waitInForeground({ pid, signals, terminal: undefined }));
 }
 
 function execInForeground(request: Request): number {
   const signals = catchSignals();
-  const passThrough = request.process.terminal === true ? openPassThrough() : undefined;
-  let master: number | undefined;
+  const pass = request.process.terminal === true ? openPassThrough(ownTerminal()) : undefined;
+  let terminal: Terminals | undefined;
   const onProcess = (pid: number, run: () => void) => {
-    master = passThrough?.receive();
-    if (master !== undefined) resizeTerminal(0, master);
+    terminal = pass && takeTerminal(pass);
     request.onProcess(pid, run);
   };
-  const pid = execInContainer({ ...request, console: passThrough?.theirs, onProcess });
-  return shellStatus(waitInForeground({ pid, signals, master }));
+  const pid = execInContainer({ ...request, console: pass?.theirs, onProcess });
+  return shellStatus(waitInForeground({ pid, signals, terminal }));
 }

@@ -6,9 +6,14 @@ import { createRequest, withPidFile } from "../container/request.ts";
 import { checkProcess, startProcess } from "../container/start.ts";
 import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
-import { openPassThrough } from "../terminal/console.ts";
-import { catchSignals, releaseSignals, waitInForeground } from "../terminal/foreground.ts";
-import { resizeTerminal } from "../terminal/pty.ts";
+import { openPassThrough, ownTerminal } from "../terminal/console.ts";
+import {
+  catchSignals,
+  releaseSignals,
+  type Terminals,
+  takeTerminal,
+  waitInForeground,
+} from "../terminal/foreground.ts";
 import { checkTerminal } from "./create.ts";
 
 export interface RunOptions {
@@ -39,16 +44,15 @@ export function runContainer(
   }
   const signals = catchSignals();
   if (!options.noSubreaper) becomeSubreaper();
-  const terminalPair = passThrough ? openPassThrough() : undefined;
-  let master: number | undefined;
-  const container = start({ ...request, console: terminalPair?.theirs ?? request.console }, options, () => {
-    master = terminalPair?.receive();
-    if (master !== undefined) resizeTerminal(0, master);
+  const pass = passThrough ? openPassThrough(ownTerminal()) : undefined;
+  let terminals: Terminals | undefined;
+  const container = start({ ...request, console: pass?.theirs ?? request.console }, options, () => {
+    terminals = pass && takeTerminal(pass);
   });
   // The lock is for what this command does to the container, not for how long the container runs.
   sys("close", container.directory);
   stage("wait for the container");
-  const status = waitInForeground({ pid: container.state.init_process_pid, signals, master });
+  const status = waitInForeground({ pid: container.state.init_process_pid, signals, terminal: terminals });
   if (!options.keep) deleteContainer(request.root, request.id, true, request.warn);
   return shellStatus(status);
 }

@@ -4,6 +4,7 @@ import { TsrunError } from "../errors.ts";
 import { close } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { reap, reapEnded } from "../kernel/processes.ts";
+import type { PassThrough } from "./console.ts";
 import { resizeTerminal, restoreTerminal, setNonBlocking, setRawMode } from "./pty.ts";
 
 const EINTR = -errnoNumber("EINTR");
@@ -51,21 +52,35 @@ export interface Foreground {
   /** A child of this process. */
   readonly pid: number;
   readonly signals: number;
-  /** The other end of the container's terminal, when it has one. */
-  readonly master: number | undefined;
+  readonly terminal: Terminals | undefined;
+}
+
+/** The container's terminal, and the one that it is passed through to. */
+export interface Terminals {
+  /** The other end of the container's. */
+  readonly master: number;
+  /** The caller's: one of 0, 1 and 2. */
+  readonly host: number;
+}
+
+/** The terminal that the agent has sent, with the size of the caller's before its program can ask. */
+export function takeTerminal(pass: PassThrough): Terminals {
+  const master = pass.receive();
+  resizeTerminal(pass.host, master);
+  return { master, host: pass.host };
 }
 
 /** Waits for the process. Returns its wait status (wait4(2)). */
 export function waitInForeground(foreground: Foreground): number {
-  const { pid, master } = foreground;
+  const { pid, terminal } = foreground;
   const pidfd = must(sys("pidfd_open", pid, 0), "watch the container's process");
-  const saved = master === undefined ? undefined : setRawMode(0);
+  const saved = terminal === undefined ? undefined : setRawMode(terminal.host);
   try {
     const status = pump(foreground, pidfd) ?? reap(pid);
     if (status === undefined) throw new TsrunError(`cannot wait for process ${pid}: it is no child of tsrun`);
     return status;
   } finally {
-    if (saved !== undefined) restoreTerminal(0, saved);
+    if (saved !== undefined) restoreTerminal(terminal!.host, saved);
     close(pidfd);
   }
 }
@@ -92,16 +107,16 @@ function flow(from: number, to: number): Flow {
 }
 
 /** struct pollfd by struct pollfd: the process, signals, output, input. Returns the status when it was reaped on the way. */
-function pump({ pid, signals, master }: Foreground, pidfd: number): number | undefined {
-  const flows = master === undefined ? [] : [flow(master, 1), flow(0, master)];
-  if (master !== undefined) setNonBlocking(master);
+function pump({ pid, signals, terminal }: Foreground, pidfd: number): number | undefined {
+  const flows = terminal === undefined ? [] : [flow(terminal.master, 1), flow(0, terminal.master)];
+  if (terminal !== undefined) setNonBlocking(terminal.master);
   let status: number | undefined;
   for (;;) {
     const poll = Int32Array.of(pidfd, POLLIN, signals, POLLIN, ...flows.flatMap(waitsFor));
     const ready = sys("ppoll", poll, poll.length / 2, 0, 0, 8);
     if (ready === EINTR) continue;
     const events = (index: number) => poll[index * 2 + 1]! >>> 16;
-    if (events(1) !== 0) status = forward(pid, pidfd, signals, master) ?? status;
+    if (events(1) !== 0) status = forward(pid, pidfd, signals, terminal) ?? status;
     for (const [i, each] of flows.entries()) if (events(2 + i) !== 0) advance(each);
     if (events(0) === 0 && status === undefined) continue;
     if (flows.length > 0) drain(flows[0]!);
@@ -137,7 +152,7 @@ function drain(flow: Flow): void {
 }
 
 /** struct signalfd_siginfo: 128 bytes, the signal's number first. Returns the status of the process when it was reaped. */
-function forward(pid: number, pidfd: number, signals: number, master: number | undefined): number | undefined {
+function forward(pid: number, pidfd: number, signals: number, terminal: Terminals | undefined): number | undefined {
   const info = new Uint8Array(128);
   if (sys("read", signals, info, info.length) !== info.length) return undefined;
   const signal = new DataView(info.buffer).getUint32(0, true);
@@ -145,6 +160,6 @@ function forward(pid: number, pidfd: number, signals: number, master: number | u
   if (signal === SIGCHLD) return reapEnded(pid);
   // It may have ended a moment ago: the next poll tells.
   if (signal !== SIGWINCH) sys("pidfd_send_signal", pidfd, signal, 0, 0);
-  else if (master !== undefined) resizeTerminal(0, master);
+  else if (terminal !== undefined) resizeTerminal(terminal.host, terminal.master);
   return undefined;
 }

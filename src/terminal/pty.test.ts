@@ -7,7 +7,7 @@ import { runProgram } from "../kernel/run-program.ts";
 import { program, slot, slotTable } from "../plan/step.ts";
 import { planSendDescriptor } from "../plan/terminal.ts";
 import { openPassThrough } from "./console.ts";
-import { receiveDescriptor, resizeTerminal, restoreTerminal, setNonBlocking, setRawMode } from "./pty.ts";
+import { isTerminal, receiveDescriptor, resizeTerminal, restoreTerminal, setNonBlocking, setRawMode } from "./pty.ts";
 
 const open: number[] = [];
 afterEach(() => {
@@ -75,7 +75,9 @@ describe("raw mode", () => {
   });
 
   test("of what is no terminal: nothing to undo", () => {
-    expect(setRawMode(streamPair()[0])).toBeUndefined();
+    const [socket] = streamPair();
+    expect([isTerminal(socket), isTerminal(terminal().slave)]).toEqual([false, true]);
+    expect(setRawMode(socket)).toBeUndefined();
   });
 });
 
@@ -136,14 +138,14 @@ describe("a descriptor through a socket", () => {
   });
 
   test("pass-through: the agent inherits one end, and what it sends comes out of the other", () => {
-    const pass = openPassThrough();
+    const { master, slave } = terminal();
+    const pass = openPassThrough(slave);
     expect(sys("fcntl", pass.theirs, 1)).toBe(0);
-    const { master } = terminal();
     send(pass.theirs, master);
     kept(pass.receive());
   });
 
   test("pass-through: an agent that ends without having sent anything", () => {
-    expect(() => openPassThrough().receive()).toThrow("cannot receive the container's terminal: bad message");
+    expect(() => openPassThrough(0).receive()).toThrow("cannot receive the container's terminal: bad message");
   });
 });

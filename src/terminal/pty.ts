@@ -31,6 +31,11 @@ export function setRawMode(fd: number): Uint8Array | undefined {
   return saved;
 }
 
+/** Whether tcgetattr(3) works, as isatty(3) asks. */
+export function isTerminal(fd: number): boolean {
+  return sys("ioctl", fd, TCGETS, new Uint8Array(TERMIOS_SIZE)) === 0;
+}
+
 export function restoreTerminal(fd: number, saved: Uint8Array): void {
   sys("ioctl", fd, TCSETS, saved);
 }
