@@ -2,6 +2,7 @@ import { shellStatus } from "../abi/wait.ts";
 import type { Command, Globals } from "../cli/options.ts";
 import { type CreatedContainer, type CreateRequest, createContainer, publishContainer } from "../container/create.ts";
 import { deleteContainer } from "../container/delete.ts";
+import { listenForReady, type Notify, waitForReady } from "../container/notify.ts";
 import { createRequest, withPidFile } from "../container/request.ts";
 import { checkProcess, startProcess } from "../container/start.ts";
 import { sys } from "../kernel/kernel.ts";
@@ -39,7 +40,8 @@ export function runContainer(
   if (!passThrough) checkTerminal(terminal, options.consoleSocket);
   if (options.detach) {
     releaseSignals();
-    start(request, options);
+    const { state, notify } = start(request, options);
+    if (notify !== undefined) waitForReady(notify, state.init_process_pid);
     return 0;
   }
   const signals = catchSignals();
@@ -52,7 +54,8 @@ export function runContainer(
   // The lock is for what this command does to the container, not for how long the container runs.
   sys("close", container.directory);
   stage("wait for the container");
-  const status = waitInForeground({ pid: container.state.init_process_pid, signals, terminal: terminals });
+  const { state, notify } = container;
+  const status = waitInForeground({ pid: state.init_process_pid, signals, terminal: terminals, watched: notify });
   if (!options.keep) deleteContainer(request.root, request.id, true, request.warn);
   return shellStatus(status);
 }
@@ -68,18 +71,19 @@ function start(
   request: Omit<CreateRequest, "waitsForStart">,
   options: RunOptions,
   onCreated?: () => void,
-): CreatedContainer {
+): CreatedContainer & { readonly notify: Notify | undefined } {
   const container = createContainer({ ...request, waitsForStart: false });
   try {
     onCreated?.();
     const { plan, agent, state, directory } = container;
+    const notify = listenForReady(directory, process.env.NOTIFY_SOCKET, request.warn);
     withPidFile(options.pidFile, state.init_process_pid, () => {
       publishContainer(container);
       startProcess({ agent, slots: plan.slots, state, config: request.config, directory, warn: request.warn });
     });
+    return { ...container, notify };
   } catch (error) {
     container.undo();
     throw error;
   }
-  return container;
 }

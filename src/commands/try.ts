@@ -107,8 +107,7 @@ function newTrial(config: Config, facts: HostFacts, limits: Limits, keep: Keep |
   const tree = readHostTree();
   const open = () => openDirectories(tree, [config.process?.cwd, process.env.HOME]);
   const parts = inUserNamespace ? splitParts(tree, open()) : wholeParts(tree);
-  const loopback = config.linux?.namespaces?.some(({ type }) => type === "network") ?? false;
-  return { root: { keep: keep?.directory, inUserNamespace, parts }, loopback, limits };
+  return { root: { keep: keep?.directory, inUserNamespace, parts }, limits };
 }
 
 function runTrial(

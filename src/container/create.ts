@@ -30,6 +30,7 @@ import {
 import { textOf } from "../text.ts";
 import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
+import { makeNotifyDirectory } from "./notify.ts";
 import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
 import { stateDocument } from "./state-document.ts";
 
@@ -42,6 +43,8 @@ export interface CreateRequest extends PlanRequest {
   readonly extraEnv: readonly string[];
   /** Wait for start on a socket; false when this very tsrun goes on to start it. */
   readonly waitsForStart: boolean;
+  /** The container reports to a socket in the state directory when it is ready. */
+  readonly notifies?: boolean | undefined;
 }
 
 /** A container whose process is complete but for the last batch. */
@@ -72,6 +75,7 @@ export function createContainer(request: CreateRequest): CreatedContainer {
 function create(request: CreateRequest, undo: Undo): CreatedContainer {
   stage("make the state directory");
   const directory = createContainerDirectory(request.root, request.id);
+  if (request.notifies === true) makeNotifyDirectory(directory);
   warnOfPending(request);
   let state: ContainerState | undefined;
   // The last to be undone: what hooks have made outside, they take away when the container is gone.

@@ -14,6 +14,7 @@ import { stateRoot } from "../state/root.ts";
 import { textOf } from "../text.ts";
 import type { CreateRequest } from "./create.ts";
 import { listenFds } from "./listen-fds.ts";
+import { NOTIFY_VARIABLE, notifyMount } from "./notify.ts";
 
 /** The options that create and run have in common. */
 export interface CreateOptions {
@@ -37,13 +38,15 @@ export function createRequest(
   const { config, text } = readConfig(bundle, options.config, warn);
   stage("look at the machine");
   const passed = listenFds(config);
+  const root = stateRoot(globals.root);
+  const notifies = (process.env.NOTIFY_SOCKET ?? "") !== "";
   const preserveFds = options.preserveFds + passed.count;
   preserveDescriptors(preserveFds);
   return {
-    root: stateRoot(globals.root),
+    root,
     id,
     bundle,
-    config,
+    config: notifies ? { ...config, mounts: [...(config.mounts ?? []), notifyMount(`${root}/${id}`)] } : config,
     configText: text,
     facts: readFacts(),
     cgroupManager: chooseCgroupManager(globals),
@@ -53,7 +56,8 @@ export function createRequest(
     preserveFds,
     console: options.consoleSocket,
     pidfdSocket: options.pidfdSocket,
-    extraEnv: passed.env,
+    extraEnv: notifies ? [...passed.env, NOTIFY_VARIABLE] : passed.env,
+    notifies,
     stdio: stdioToOwn(),
     warn,
   };

@@ -16,6 +16,7 @@ import { type Status, statusOf } from "../state/status.ts";
 import { openContainerDirectory, readSavedConfig, readState } from "../state/store.ts";
 import { destroy } from "./delete.ts";
 import { killInit } from "./init-process.ts";
+import { listenForReady, waitForReady } from "./notify.ts";
 import { stateDocument } from "./state-document.ts";
 
 /** Runs the program of a created container: the work of the `start` command. */
@@ -28,8 +29,10 @@ export function startContainer(root: string, id: string, warn: (message: string)
   const config = JSON.parse(readSavedConfig(directory)) as Config;
   checkProcess(config);
   const agent = connect(directory, state);
+  const notify = listenForReady(directory, process.env.NOTIFY_SOCKET, warn);
   try {
     startProcess({ agent, slots: slotTable(), state, config, directory, warn });
+    if (notify !== undefined) waitForReady(notify, state.init_process_pid);
   } catch (error) {
     stop(state, warn);
     throw error;

@@ -58,9 +58,10 @@ function planUnified(context: PlanContext, entry: MountEntry): void {
   const own = hierarchy === undefined ? undefined : context.cgroupPaths.get(hierarchy.mount);
   const mount = slot(slots, `mount of ${destination}`);
   if (hasCgroupNamespace(context)) makeUnified(context, mount, own, attributes, entry);
-  // Mounting cgroup2 without options, outside a cgroup namespace, would take nsdelegate and the like from the host's.
-  else if (own !== undefined) bindOwn(context, mount, own, attributes, origin);
-  else throw refused(entry, "the container has no cgroup of the second version, and no cgroup namespace");
+  // The whole hierarchy, where /proc/self/cgroup of the container fits; as a bind, for mounting cgroup2 without options
+  // would take nsdelegate and the like from the host's.
+  else if (hierarchy !== undefined) bindOwn(context, mount, hierarchy.mount, attributes, origin);
+  else throw refused(entry, "this host has no cgroups of the second version");
   for (const { type, recursive } of options.propagation) {
     changeAttributes(build, mount, { propagation: type, recursive }, origin);
   }
@@ -69,7 +70,7 @@ function planUnified(context: PlanContext, entry: MountEntry): void {
   closeFd(build, target);
 }
 
-/** In its mount namespace the container's init still reaches its cgroup by the host's path. */
+/** In its mount namespace the container's init still reaches cgroups by the host's path. */
 function bindOwn(context: PlanContext, into: Slot, path: string, attributes: number, origin: Origin): void {
   cloneTree(context.build, into, { from: AT_FDCWD, path, recursive: false }, origin);
   if (attributes !== 0) changeAttributes(context.build, into, { set: attributes }, origin);

@@ -5,6 +5,7 @@ import type { Config } from "../spec/types.ts";
 import { planLookup } from "./command.ts";
 import { hasMountNamespace, hasUserNamespace, type PlanContext } from "./context.ts";
 import { planDevices } from "./devices.ts";
+import { planLoopback } from "./loopback.ts";
 import { planMaskedPaths, planReadonlyPaths } from "./masked-paths.ts";
 import { planMounts } from "./mounts.ts";
 import { planIdMaps, planNamespaces } from "./namespaces.ts";
@@ -26,7 +27,7 @@ import {
 } from "./step.ts";
 import { planSysctl } from "./sysctl.ts";
 import { planSendDescriptor, planTerminal, unixAddress } from "./terminal.ts";
-import { planDeath, planLoopback, type Trial } from "./trial.ts";
+import { planDeath, type Trial } from "./trial.ts";
 
 export interface ContainerRequest {
   readonly config: Config;
@@ -108,7 +109,7 @@ export function planBuild(plan: PlanContext, request: ContainerRequest, console:
   }
   planSysctl(plan);
   planNames(plan);
-  if (plan.trial?.loopback === true) planLoopback(plan);
+  planLoopback(plan);
   // In enter, but for the host's /dev/null, which is opened and looked at in build.
   planMaskedPaths(plan);
 }

@@ -13,6 +13,7 @@ import {
   OPEN_TREE_CLOEXEC,
   OPEN_TREE_CLONE,
 } from "../abi/mount.ts";
+import { propertyOf } from "../errors.ts";
 import { add, type Label, type Program, type Slot, type SlotTable, type Step, slot, struct } from "./step.ts";
 
 /** For whom steps are made: the words of their errors. */
@@ -113,7 +114,11 @@ export const FSCONFIG_LIMIT = 255;
 export function makeFileSystem(program: Program, table: SlotTable, system: FileSystem, origin: Origin): Slot {
   const context = slot(table, `context of ${system.type}`);
   const mount = slot(table, `mount of ${system.type}`);
-  const unknown = { hint: `/proc/filesystems lists the file systems that this kernel has` };
+  const property = origin.pointer === "" ? "" : ` (${propertyOf(origin.pointer)})`;
+  const unknown = {
+    says: { ENODEV: `cannot ${origin.what}: the kernel has no file system ${JSON.stringify(system.type)}${property}` },
+    hint: "/proc/filesystems lists the file systems that this kernel has",
+  };
   add(program, { call: "fsopen", args: [system.type, FSOPEN_CLOEXEC], into: context, ...unknown, ...origin });
   const source = system.source === "" ? [] : [`source=${system.source}`];
   configure(program, context, [...source, ...system.data], origin);

@@ -53,6 +53,8 @@ export interface Foreground {
   readonly pid: number;
   readonly signals: number;
   readonly terminal: Terminals | undefined;
+  /** One more descriptor to wait for; `receive` reads from it, and says when there is nothing more to wait for. */
+  readonly watched?: { readonly fd: number; readonly receive: (pid: number) => boolean } | undefined;
 }
 
 /** The container's terminal, and the one that it is passed through to. */
@@ -106,18 +108,23 @@ function flow(from: number, to: number): Flow {
   return { from, to, buffer: new Uint8Array(CHUNK), pending: new Uint8Array(0), ended: false };
 }
 
-/** struct pollfd by struct pollfd: the process, signals, output, input. Returns the status when it was reaped on the way. */
-function pump({ pid, signals, terminal }: Foreground, pidfd: number): number | undefined {
+/**
+ * struct pollfd by struct pollfd: the process, signals, reports, output, input. Returns the status when it was reaped on
+ * the way.
+ */
+function pump({ pid, signals, terminal, watched }: Foreground, pidfd: number): number | undefined {
+  let report = watched?.fd ?? -1;
   const flows = terminal === undefined ? [] : [flow(terminal.master, 1), flow(0, terminal.master)];
   if (terminal !== undefined) setNonBlocking(terminal.master);
   let status: number | undefined;
   for (;;) {
-    const poll = Int32Array.of(pidfd, POLLIN, signals, POLLIN, ...flows.flatMap(waitsFor));
+    const poll = Int32Array.of(pidfd, POLLIN, signals, POLLIN, report, POLLIN, ...flows.flatMap(waitsFor));
     const ready = sys("ppoll", poll, poll.length / 2, 0, 0, 8);
     if (ready === EINTR) continue;
     const events = (index: number) => poll[index * 2 + 1]! >>> 16;
     if (events(1) !== 0) status = forward(pid, pidfd, signals, terminal) ?? status;
-    for (const [i, each] of flows.entries()) if (events(2 + i) !== 0) advance(each);
+    if (events(2) !== 0 && watched?.receive(pid) === true) report = -1;
+    for (const [i, each] of flows.entries()) if (events(3 + i) !== 0) advance(each);
     if (events(0) === 0 && status === undefined) continue;
     if (flows.length > 0) drain(flows[0]!);
     return status;

@@ -16,6 +16,7 @@ export function checkProcessRules(process: Process, at: string, report: Report):
     [scheduler, checkScheduler],
     [ioPriority, checkIoPriority],
     [execCPUAffinity, checkExecCpuAffinity],
+    [user, checkIds],
     [user?.umask, checkUmask],
     [consoleSize, checkConsoleSize],
   ];
@@ -30,6 +31,17 @@ const checkCwd: ProcessCheck = ({ cwd }, at, report) => {
   if (cwd === "") addFault(report, `${at}/cwd`, "Cwd property must not be empty");
   else if (!cwd.startsWith("/"))
     addFault(report, `${at}/cwd`, `Cwd must be an absolute path, found ${JSON.stringify(cwd)}`);
+};
+
+/** setresuid(2), setresgid(2) and setgroups(2) take 4294967295 for -1, which means "leave as it is": root, here. */
+const checkIds: ProcessCheck = ({ user = {} }, at, report) => {
+  const NO_ID = 0xffffffff;
+  const check = (id: number | undefined, name: string): void => {
+    if (id === NO_ID) addFault(report, `${at}/user/${name}`, `found ${id}`, `at most ${NO_ID - 1}`);
+  };
+  check(user.uid, "uid");
+  check(user.gid, "gid");
+  for (const [index, gid] of (user.additionalGids ?? []).entries()) check(gid, `additionalGids/${index}`);
 };
 
 const checkEnv: ProcessCheck = ({ env }, at, report) => checkEnvironment(env, `${at}/env`, report);
