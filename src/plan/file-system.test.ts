@@ -56,7 +56,7 @@ const cases: [string, () => PlanContext][] = [
 ];
 
 /** Host paths that may be named after the root file system is attached, each resolved before pivot_root(2). */
-const HOST_PATHS = ["/host/dir", "/bundle/hosts", "/sys/fs/cgroup/test", "/proc/kcore", "/"];
+const HOST_PATHS = ["/host/dir", "/bundle/hosts", "/sys/fs/cgroup", "/sys/fs/cgroup/test", "/proc/kcore", "/"];
 
 function isHostPath(path: string): boolean {
   return HOST_PATHS.includes(path) || path.startsWith("/dev/");
