@@ -239,7 +239,13 @@ function faultsText(): string {
   const code = standaloneCode(ajv, prefixed("report"));
   const outside = /\brequire\(|\bimport\b/.exec(code);
   if (outside !== null) throw new Error(`the validators must not load anything, found ${outside[0]}`);
-  return `${MADE_BY}${withoutUnused(code)}\n`;
+  return `${MADE_BY}${insideFunction(withoutUnused(code))}\n`;
+}
+
+/** All of it in one function that a valid document never calls: what is not called is not loaded either. */
+function insideFunction(code: string): string {
+  const body = code.replace('"use strict";', "").replaceAll(/^export const /gm, "const ");
+  return `export function reporters() {${body}\nreturn { ${validated.map((name) => `report${name}`).join(", ")} };\n}`;
 }
 
 function prefixed(prefix: string): Record<string, string> {
@@ -338,6 +344,11 @@ function declarations(prefix: string, type: string): string {
   return `${MADE_BY}import type { ${type} } from "../validator.ts";\n\n${names.join("")}`;
 }
 
+function reporterDeclarations(): string {
+  const members = validated.map((name) => `  readonly report${name}: Reporter;\n`).join("");
+  return `${MADE_BY}import type { Reporter } from "../validator.ts";\n\nexport declare function reporters(): {\n${members}};\n`;
+}
+
 // --- files ------------------------------------------------------------------------------------------------------------
 
 function generatedFiles(): Map<string, string> {
@@ -348,7 +359,7 @@ function generatedFiles(): Map<string, string> {
   files.set("src/spec/generated/fast.js", fastText());
   files.set("src/spec/generated/fast.d.ts", declarations("is", "FastCheck"));
   files.set("src/spec/generated/faults.js", faultsText());
-  files.set("src/spec/generated/faults.d.ts", declarations("report", "Reporter"));
+  files.set("src/spec/generated/faults.d.ts", reporterDeclarations());
   return files;
 }
 

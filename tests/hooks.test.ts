@@ -155,6 +155,15 @@ test("createRuntime runs in the caller's namespaces", () => {
   );
 });
 
+test("createRuntime runs in the bundle, with the caller's limit of descriptors", () => {
+  const b = bundle(
+    hooked((at) => ({ createRuntime: [script(`pwd > ${at.dir}/log/where; ulimit -Sn >> ${at.dir}/log/where`)] })),
+  );
+  mustSucceed(create(b, { through: ["sh", "-c", 'ulimit -Sn 1234; exec "$@"', "sh"] }));
+  mustSucceed(remove(b, { flags: ["--force"] }));
+  expect(logged(b, "where")).toBe(`${b.dir}\n1234\n`);
+});
+
 test("createContainer runs in the container's namespaces, before its root is in place", () => {
   const b = bundle(
     hooked((at) => ({

@@ -1,4 +1,8 @@
-/** Linux asm-generic/ioctls.h. */
+/** Linux asm-generic/ioctls.h, linux/sockios.h, linux/if.h. */
+export const SIOCSIFFLAGS = 0x8914;
+export const IFF_UP = 0x1;
+export const IFF_RUNNING = 0x40;
+export const IFNAMSIZ = 16;
 export const TIOCSCTTY = 0x540e;
 export const TIOCSWINSZ = 0x5414;
 export const TIOCGPTPEER = 0x5441;

@@ -36,7 +36,7 @@ export function agentImage(arch: Arch, socket: number): Uint8Array {
   writeProgramHeader(view, 0, PT_LOAD, R | X, 0, CODE, LOADER_AT, LOADER_AT);
   writeProgramHeader(view, 1, PT_LOAD, R | W, LOADER_AT, LOADER, LOADER_SIZE, MEMORY_END - LOADER);
   writeProgramHeader(view, 2, PT_GNU_STACK, R | W, 0, 0, 0, 0);
-  image.set(hexBytes(arch === "x86-64" ? machineCodeX86_64 : machineCodeAarch64), CODE_AT);
+  image.set(Uint8Array.fromHex(arch === "x86-64" ? machineCodeX86_64 : machineCodeAarch64), CODE_AT);
   writeLoader(view, arch, socket);
   return image;
 }
@@ -89,10 +89,4 @@ function writeLoader(view: DataView, arch: Arch, socket: number): void {
   view.setInt32(receive + RECORD_ON_POSITIVE, BATCH - LOADER, true);
   view.setInt32(receive + RECORD_ON_ZERO, RECORD_SIZE, true);
   view.setUint32(receive + RECORD_SIZE, syscallNumber("exit_group", arch), true);
-}
-
-function hexBytes(hex: string): Uint8Array {
-  const bytes = new Uint8Array(hex.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(hex.slice(i * 2, i * 2 + 2), 16);
-  return bytes;
 }

@@ -1,12 +1,13 @@
 import { shellStatus } from "../abi/wait.ts";
 import type { Command, Globals } from "../cli/options.ts";
 import { type CreatedContainer, type CreateRequest, createContainer, publishContainer } from "../container/create.ts";
-import { deleteContainer } from "../container/delete.ts";
+import { deleteEnded } from "../container/delete.ts";
 import { listenForReady, type Notify, waitForReady } from "../container/notify.ts";
 import { createRequest, withPidFile } from "../container/request.ts";
 import { checkProcess, startProcess } from "../container/start.ts";
 import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
+import { unlockContainer } from "../state/lock.ts";
 import { openPassThrough, ownTerminal } from "../terminal/console.ts";
 import {
   catchSignals,
@@ -52,11 +53,11 @@ export function runContainer(
     terminals = pass && takeTerminal(pass);
   });
   // The lock is for what this command does to the container, not for how long the container runs.
-  sys("close", container.directory);
+  unlockContainer(container.directory);
   stage("wait for the container");
   const { state, notify } = container;
   const status = waitInForeground({ pid: state.init_process_pid, signals, terminal: terminals, watched: notify });
-  if (!options.keep) deleteContainer(request.root, request.id, true, request.warn);
+  if (!options.keep) deleteEnded(container.directory, request.root, state, request.config.hooks, request.warn);
   return shellStatus(status);
 }
 

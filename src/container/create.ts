@@ -6,6 +6,7 @@ import { errorMessage } from "../errors.ts";
 import { runHooksInContainer } from "../hooks/in-container.ts";
 import { runPoststopHooks } from "../hooks/poststop.ts";
 import { runHooks } from "../hooks/run.ts";
+import { openDirectory } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
@@ -236,9 +237,23 @@ function runCreateHooks({ config }: CreateRequest, plan: PlanContext, agent: Age
   if (prestart === undefined && createRuntime === undefined && createContainer === undefined) return;
   stage("hooks");
   const document = JSON.stringify(stateDocument(state, "creating"));
-  runHooks("prestart", prestart, document);
-  runHooks("createRuntime", createRuntime, document);
+  inDirectory(state.bundle, () => {
+    runHooks("prestart", prestart, document);
+    runHooks("createRuntime", createRuntime, document);
+  });
   runHooksInContainer(agent, plan.slots, "createContainer", createContainer, document);
+}
+
+/** Hooks of create run in the bundle, as they do with runc; what the caller has named by a relative path stays valid. */
+function inDirectory(path: string, action: () => void): void {
+  const before = openDirectory(".");
+  sys("chdir", path);
+  try {
+    action();
+  } finally {
+    sys("fchdir", before);
+    sys("close", before);
+  }
 }
 
 /** tsrun's own copies of what the agent inherited; a foreground tsrun would keep mounts busy with them. */

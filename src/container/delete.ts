@@ -8,7 +8,7 @@ import { readCgroupFacts } from "../host/read-facts.ts";
 import { close } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
-import type { Config } from "../spec/types.ts";
+import type { Config, Hooks } from "../spec/types.ts";
 import { lockIfExists } from "../state/lock.ts";
 import { doesNotExist } from "../state/names.ts";
 import { hasFinalState, salvageState } from "../state/salvage.ts";
@@ -37,6 +37,28 @@ export function deleteContainer(root: string, id: string, force: boolean, warn: 
     else if (!force) throw doesNotExist();
   } finally {
     if (directory !== undefined) close(directory);
+  }
+}
+
+/**
+ * The same for a container whose first process this tsrun has reaped: everything is known, unless somebody else has
+ * deleted it meanwhile. `directory` is the descriptor of its state directory, unlocked; it is closed.
+ */
+export function deleteEnded(
+  directory: number,
+  root: string,
+  state: ContainerState,
+  hooks: Hooks | undefined,
+  warn: Warn,
+): void {
+  try {
+    if (!lockIfExists(directory, state.id)) return;
+    destroy({ ...state, init_process_pid: 0 }, warn);
+    stage("delete: remove the state directory");
+    removeContainerDirectory(root, state.id);
+    runPoststopHooks(hooks, JSON.stringify(stateDocument(state, "stopped")), warn);
+  } finally {
+    close(directory);
   }
 }
 

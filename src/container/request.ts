@@ -12,6 +12,7 @@ import { parseConfig } from "../spec/load.ts";
 import type { Config } from "../spec/types.ts";
 import { stateRoot } from "../state/root.ts";
 import { textOf } from "../text.ts";
+import { checkAgainstHost } from "./check-host.ts";
 import type { CreateRequest } from "./create.ts";
 import { listenFds } from "./listen-fds.ts";
 import { NOTIFY_VARIABLE, notifyMount } from "./notify.ts";
@@ -37,6 +38,7 @@ export function createRequest(
   const bundle = absolutePath(options.bundle);
   const { config, text } = readConfig(bundle, options.config, warn);
   stage("look at the machine");
+  checkAgainstHost(config);
   const passed = listenFds(config);
   const root = stateRoot(globals.root);
   const notifies = (process.env.NOTIFY_SOCKET ?? "") !== "";

@@ -2,6 +2,7 @@ import { errnoName, errnoText } from "../abi/errno.ts";
 import { exitCode, terminatingSignal } from "../abi/wait.ts";
 import { TsrunError } from "../errors.ts";
 import { spawn, sys } from "../kernel/kernel.ts";
+import { withCallersLimit } from "../kernel/processes.ts";
 import type { Hook, HookKind } from "../spec/types.ts";
 import { textOf, utf8 } from "../text.ts";
 
@@ -59,11 +60,12 @@ export function runHook(hook: Hook, state: string): HookEnd {
   const output = must(sys("memfd_create", "output", MFD_CLOEXEC), hook);
   must(sys("write", input, bytes, bytes.length), hook);
   sys("lseek", input, 0, 0);
-  const pid = spawn(hook.path, hook.args ?? [hook.path], hook.env ?? [], [
+  const fds: [number, number][] = [
     [input, 0],
     [output, 1],
     [output, 2],
-  ]);
+  ];
+  const pid = withCallersLimit(() => spawn(hook.path, hook.args ?? [hook.path], hook.env ?? [], fds));
   sys("close", input);
   const end = pid < 0 ? { execve: pid, timedOut: false, status: 0 } : { execve: 0, ...waitFor(pid, hook) };
   const text = tail(output);

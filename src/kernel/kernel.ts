@@ -17,14 +17,22 @@ const libc = dlopen("libc.so.6", {
   syscall: { args: [i64, i64, i64, i64, i64, i64, i64], returns: i64_fast },
   __errno_location: { args: [], returns: FFIType.ptr },
   getauxval: { args: [u64], returns: FFIType.u64_fast },
-  posix_spawn: { args: [u64, u64, u64, u64, u64, u64], returns: i32 },
-  posix_spawnattr_init: { args: [u64], returns: i32 },
-  posix_spawnattr_setflags: { args: [u64, i16], returns: i32 },
-  posix_spawnattr_setsigdefault: { args: [u64, u64], returns: i32 },
-  posix_spawnattr_setsigmask: { args: [u64, u64], returns: i32 },
-  posix_spawn_file_actions_init: { args: [u64], returns: i32 },
-  posix_spawn_file_actions_adddup2: { args: [u64, i32, i32], returns: i32 },
 }).symbols;
+
+/** Bound when the first program is started: most commands start none, and each symbol costs 10 µs. */
+function bindSpawn() {
+  return dlopen("libc.so.6", {
+    posix_spawn: { args: [u64, u64, u64, u64, u64, u64], returns: i32 },
+    posix_spawnattr_init: { args: [u64], returns: i32 },
+    posix_spawnattr_setflags: { args: [u64, i16], returns: i32 },
+    posix_spawnattr_setsigdefault: { args: [u64, u64], returns: i32 },
+    posix_spawnattr_setsigmask: { args: [u64, u64], returns: i32 },
+    posix_spawn_file_actions_init: { args: [u64], returns: i32 },
+    posix_spawn_file_actions_adddup2: { args: [u64, i32, i32], returns: i32 },
+  }).symbols;
+}
+
+let spawnSymbols: ReturnType<typeof bindSpawn> | undefined;
 
 const errnoAt = libc.__errno_location() as Pointer;
 const numbers = new Map<SyscallName, number>();
@@ -98,6 +106,8 @@ export function spawn(
 ): number {
   const POSIX_SPAWN_SETSIGDEF = 0x04;
   const POSIX_SPAWN_SETSIGMASK = 0x08;
+  spawnSymbols ??= bindSpawn();
+  const libc = spawnSymbols;
   const attributes = new Uint8Array(512);
   const everySignal = new Uint8Array(128).fill(0xff);
   const noSignal = new Uint8Array(128);

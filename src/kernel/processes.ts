@@ -1,5 +1,5 @@
 import { errnoNumber } from "../abi/errno.ts";
-import { sys } from "./kernel.ts";
+import { auxiliaryValue, sys } from "./kernel.ts";
 
 const EINTR = -errnoNumber("EINTR");
 const SIGKILL = 9;
@@ -29,5 +29,23 @@ export function reapEnded(pid: number): number | undefined {
     const child = sys("wait4", -1, status, __WALL | WNOHANG, 0);
     if (child === pid) own = status[0]!;
     if (child <= 0 && child !== EINTR) return own;
+  }
+}
+
+/**
+ * Does something with the soft limit of descriptors that tsrun's caller has: Bun raises it to the hard one, and a program
+ * that tsrun starts on the host should not notice (select(2) breaks above 1,024).
+ */
+export function withCallersLimit<T>(action: () => T): T {
+  const AT_FLAGS = 8;
+  const RLIMIT_NOFILE = 7;
+  const original = BigInt(auxiliaryValue(AT_FLAGS));
+  const raised = new BigUint64Array(2);
+  if (original === 0n || sys("prlimit64", 0, RLIMIT_NOFILE, 0, raised) < 0) return action();
+  sys("prlimit64", 0, RLIMIT_NOFILE, BigUint64Array.of(original, raised[1]!), 0);
+  try {
+    return action();
+  } finally {
+    sys("prlimit64", 0, RLIMIT_NOFILE, raised, 0);
   }
 }

@@ -1,3 +1,5 @@
+import { IFF_RUNNING, IFF_UP, IFNAMSIZ, SIOCSIFFLAGS } from "../abi/ioctl.ts";
+import { AF_INET, IPPROTO_UDP, SOCK_DGRAM } from "../abi/socket.ts";
 import type { PlanContext } from "./context.ts";
 import { add, bytes, slot } from "./step.ts";
 
@@ -8,19 +10,14 @@ import { add, bytes, slot } from "./step.ts";
 export function planLoopback({ config, build, slots }: PlanContext): void {
   const network = config.linux?.namespaces?.find(({ type }) => type === "network");
   if (network === undefined || (network.path ?? "") !== "") return;
-  const AF_INET = 2;
-  const SOCK_DGRAM = 2;
-  const SIOCSIFFLAGS = 0x8914;
-  const IFF_UP_RUNNING = 0x41;
-  const IFNAMSIZ = 16;
   const request = new Uint8Array(40);
   request.set(new TextEncoder().encode("lo"));
-  request[IFNAMSIZ] = IFF_UP_RUNNING;
+  request[IFNAMSIZ] = IFF_UP | IFF_RUNNING;
   const socket = slot(slots, "socket to set up lo");
   const what = "bring up the loopback interface";
   add(
     build,
-    { call: "socket", args: [AF_INET, SOCK_DGRAM, 0], into: socket, what, tolerate: ["EAFNOSUPPORT"] },
+    { call: "socket", args: [AF_INET, SOCK_DGRAM, IPPROTO_UDP], into: socket, what, tolerate: ["EAFNOSUPPORT"] },
     { call: "ioctl", args: [socket, SIOCSIFFLAGS, bytes(request)], what, tolerate: ["EBADF"] },
     { call: "close", args: [socket], what, tolerate: ["EBADF"] },
   );

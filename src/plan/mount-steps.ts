@@ -116,7 +116,9 @@ export function makeFileSystem(program: Program, table: SlotTable, system: FileS
   const mount = slot(table, `mount of ${system.type}`);
   const property = origin.pointer === "" ? "" : ` (${propertyOf(origin.pointer)})`;
   const unknown = {
-    says: { ENODEV: `cannot ${origin.what}: the kernel has no file system ${JSON.stringify(system.type)}${property}` },
+    says: {
+      ENODEV: `cannot ${origin.what}: no such device: the kernel has no file system ${JSON.stringify(system.type)}${property}`,
+    },
     hint: "/proc/filesystems lists the file systems that this kernel has",
   };
   add(program, { call: "fsopen", args: [system.type, FSOPEN_CLOEXEC], into: context, ...unknown, ...origin });

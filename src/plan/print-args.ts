@@ -1,7 +1,7 @@
 /** How the arguments of each call look in strace(1). */
 import { capabilityNames } from "../abi/capability.ts";
 import { AT_FDCWD, AT_REMOVEDIR, O_CREAT } from "../abi/fcntl.ts";
-import { TIOCGPTPEER } from "../abi/ioctl.ts";
+import { IFNAMSIZ, SIOCSIFFLAGS, TIOCGPTPEER } from "../abi/ioctl.ts";
 import { PR_CAP_AMBIENT, PR_CAPBSET_DROP, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NAME } from "../abi/prctl.ts";
 import { rlimitNames } from "../abi/resource.ts";
 import { schedulerPolicies } from "../abi/sched.ts";
@@ -283,7 +283,11 @@ function plainCall(call: SyscallName): readonly Show[] | undefined {
     case "setsid":
       return [];
     case "socket":
-      return [anyOf(names.addressFamilies), number(names.socketType), value];
+      return [
+        anyOf(names.addressFamilies),
+        number(names.socketType),
+        number((one) => (one === 0 ? "0" : oneOf(one, names.protocols()))),
+      ];
     case "symlinkat":
       return [value, fd, value];
     case "umask":
@@ -345,6 +349,10 @@ function makeNode([directory = 0, name = 0, type = 0, device = 0]: readonly Arg[
 
 function ioctlArgument(request: number, arg: Arg): string {
   if (request === TIOCGPTPEER) return `0x${Number(arg).toString(16)}`;
+  if (request === SIOCSIFFLAGS && typeof arg === "object" && arg.kind === "bytes") {
+    const name = quoted(arg.bytes.subarray(0, arg.bytes.indexOf(0)));
+    return `{ifr_name=${name}, ifr_flags=${flags(arg.bytes[IFNAMSIZ]!, names.interfaceFlags())}}`;
+  }
   if (typeof arg === "object" && arg.kind === "words" && arg.type === "int")
     return `[${arg.words.map(value).join(", ")}]`;
   return value(arg);

@@ -43,9 +43,11 @@ export const closeRangeNames = (): Names => named(prctl, /^CLOSE_RANGE_/);
 export const keyctlNames = (): Names => named(prctl, /^KEYCTL_/);
 export const personalityNames = (): Names => named(prctl, /^PER_/);
 export const fcntlNames = (): Names => named(fcntl, /^F_/);
-export const ioctlNames = (): Names => named(ioctl, /^TIOC/);
+export const ioctlNames = (): Names => named(ioctl, /^(TIOC|SIOC)/);
+export const interfaceFlags = (): Names => named(ioctl, /^IFF_/);
 export const fileTypeNames = (): Names => named(stat, /^S_IF(?!MT)/);
 export const addressFamilies = (): Names => named(socket, /^AF_/);
+export const protocols = (): Names => named(socket, /^IPPROTO_/);
 export const messageNames = (): Names => named(socket, /^MSG_/);
 
 export function socketType(value: number): string {

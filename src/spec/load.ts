@@ -4,7 +4,7 @@ import type { Report } from "./checks/report.ts";
 import { checkConfig, checkProcess } from "./checks.ts";
 import { type Fault, InvalidDocument, invalidDocument, MAX_FAULTS, quoted, shown } from "./fault.ts";
 import { isConfig, isProcess, isResources } from "./generated/fast.js";
-import { reportConfig, reportProcess, reportResources } from "./generated/faults.js";
+import { reporters } from "./generated/faults.js";
 import { locate, syntaxFault } from "./json-position.ts";
 import { suggestion } from "./suggest.ts";
 import type { Config, Process, Resources } from "./types.ts";
@@ -13,21 +13,22 @@ import type { FastCheck, Listener, Reporter } from "./validator.ts";
 /** A kind of document: how it is checked for its shape, and for its sense. */
 interface DocumentKind<T> {
   readonly isValid: FastCheck;
-  readonly reportTo: Reporter;
+  /** Loaded only for a document that the fast check refuses. */
+  readonly reportTo: () => Reporter;
   /** `tolerant`: the shape is wrong, look at what can be looked at. */
   readonly check: (document: T, tolerant: boolean) => Report;
 }
 
 /** `file` is how messages call the text. @throws InvalidDocument with every fault. */
 export function parseConfig(text: string, file: string): { config: Config; warnings: string[] } {
-  const kind = { isValid: isConfig, reportTo: reportConfig, check: checkConfig };
+  const kind = { isValid: isConfig, reportTo: () => reporters().reportConfig, check: checkConfig };
   const { document, warnings } = parseDocument<Config>(text, file, kind);
   return { config: document, warnings };
 }
 
 /** The file of `exec --process`. @throws InvalidDocument with every fault. */
 export function parseProcess(text: string, file: string): { process: Process; warnings: string[] } {
-  const kind = { isValid: isProcess, reportTo: reportProcess, check: checkProcess };
+  const kind = { isValid: isProcess, reportTo: () => reporters().reportProcess, check: checkProcess };
   const { document, warnings } = parseDocument<Process>(text, file, kind);
   return { process: document, warnings };
 }
@@ -37,7 +38,7 @@ export function parseResources(text: string, file: string): { resources: Resourc
   const check = (): Report => ({ faults: [], warnings: [] });
   const { document, warnings } = parseDocument<Resources>(text, file, {
     isValid: isResources,
-    reportTo: reportResources,
+    reportTo: () => reporters().reportResources,
     check,
   });
   return { resources: document, warnings };
@@ -112,7 +113,7 @@ function notJson(text: string, file: string, error: unknown): InvalidDocument {
 
 function parseDoubtful<T>(text: string, file: string, value: unknown, kind: DocumentKind<T>) {
   const document = text.includes("null") ? withoutNulls(value) : value;
-  const { faults, unknown } = inspect(document, kind.reportTo);
+  const { faults, unknown } = inspect(document, kind.reportTo());
   const isObject = typeof document === "object" && document !== null;
   const sense: Report = isObject ? kind.check(document as T, faults.length > 0) : { faults: [], warnings: [] };
   if (text.includes(ESCAPED_NUL)) sense.faults.push(...nulFaults(document));
