@@ -1,4 +1,5 @@
 import { errnoNumber } from "../abi/errno.ts";
+import { MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC } from "../abi/memfd.ts";
 import { nativeArch } from "../abi/syscalls.ts";
 import { TsrunError } from "../errors.ts";
 import { type Sys, spawn, sys } from "../kernel/kernel.ts";
@@ -74,9 +75,6 @@ function spawnImage(image: Uint8Array, directory: number): number {
 
 /** A memfd with the image that nobody can change any more (memfd_create(2)); negative errno where that is forbidden. */
 export function sealedMemory(image: Uint8Array, sys: Sys): number {
-  const MFD_CLOEXEC = 1;
-  const MFD_ALLOW_SEALING = 2;
-  const MFD_EXEC = 0x10;
   const F_ADD_SEALS = 1033;
   const F_SEAL_SEAL_SHRINK_GROW_WRITE = 0xf;
   let fd = sys("memfd_create", "tsrun-agent", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);

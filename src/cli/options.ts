@@ -470,6 +470,7 @@ export function argumentCount(name: CommandName): readonly [number, number] {
 
 /** `console-socket` → `consoleSocket`. */
 export function camelCase(name: string): string {
+  if (!name.includes("-")) return name;
   const [first = "", ...others] = name.split("-");
   return first + others.map((word) => word.slice(0, 1).toUpperCase() + word.slice(1)).join("");
 }

@@ -86,7 +86,7 @@ function create(request: CreateRequest, undo: Undo): CreatedContainer {
   undo.add(() => removeContainerDirectory(request.root, request.id));
   const { plan, state: planned, agent } = beginContainer(request, directory, undo);
   state = attachContainer(plan, planned, directory, undo);
-  buildContainer(request, plan, agent, state, directory);
+  buildContainer(request, plan, agent, state);
   const complete = { ...state, start: startState(request, plan, agent) };
   return { plan, agent, state: complete, directory, undo: undo.run };
 }
@@ -179,15 +179,16 @@ function newState(request: CreateRequest, plan: PlanContext, cgroups: Record<str
 /** What tsrun does to the new process from outside: id maps, limits, idmapped mounts, pidfd. */
 function attachContainer(plan: PlanContext, planned: ContainerState, directory: number, undo: Undo): ContainerState {
   stage("attach");
-  const pid = plan.initPid.value!;
+  const { config, initPid } = plan;
+  const pid = initPid.value!;
   const state = {
     ...planned,
     init_process_pid: pid,
     init_process_start: processStartTime(pid),
     mounted: [...plan.hostMounts],
   };
-  // Otherwise there is nothing yet that would outlive this tsrun: the init ends with it.
-  if (plan.hostMounts.length > 0) writeDraft(directory, state);
+  // Hooks may ask for the process; otherwise there is nothing yet that would outlive this tsrun: the init ends with it.
+  if (plan.hostMounts.length > 0 || config.hooks !== undefined) writeDraft(directory, state);
   undo.add(() => unmount(plan.hostMounts));
   performIdmaps(plan, directory);
   runProgram(plan.attach, sys, stepObserver());
@@ -203,16 +204,9 @@ function unmount(paths: readonly string[]): void {
  * The file systems, the hooks that want to see them, and all that turns the init into the process. The rest is planned,
  * and what tsrun does from outside is done, while the kernel builds.
  */
-function buildContainer(
-  request: CreateRequest,
-  plan: PlanContext,
-  agent: Agent,
-  state: ContainerState,
-  directory: number,
-): void {
+function buildContainer(request: CreateRequest, plan: PlanContext, agent: Agent, state: ContainerState): void {
   stage("encode build");
   const building = send(agent, [plan.build], plan.slots);
-  writeDraft(directory, state);
   const attached = plan.attach.steps.length;
   stage("plan the process");
   completePlan(request, plan);

@@ -67,7 +67,16 @@ export function createRequest(
 
 /** From the working directory, without "." and ".." components: it ends up in state.json and in hooks' hands. */
 export function absolutePath(path: string): string {
-  return cleanPath(path.startsWith("/") ? path : `${process.cwd()}/${path}`);
+  return cleanPath(path.startsWith("/") ? path : `${workingDirectory()}/${path}`);
+}
+
+/** getcwd(2) counts the NUL at the end. */
+function workingDirectory(): string {
+  const PATH_MAX = 4096;
+  const buffer = new Uint8Array(PATH_MAX);
+  const length = sys("getcwd", buffer, PATH_MAX);
+  if (length > 0) return textOf(buffer.subarray(0, length - 1));
+  throw new TsrunError(`cannot find the working directory: ${errnoText(-length)}`, { code: errnoName(-length) });
 }
 
 /** config.json of the bundle, or the file of --config, checked. */

@@ -1,4 +1,5 @@
-import { errnoName, errnoText } from "../abi/errno.ts";
+import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
+import { MFD_CLOEXEC, MFD_NOEXEC_SEAL } from "../abi/memfd.ts";
 import { exitCode, terminatingSignal } from "../abi/wait.ts";
 import { TsrunError } from "../errors.ts";
 import { spawn, sys } from "../kernel/kernel.ts";
@@ -54,10 +55,9 @@ function hookFault(hook: Hook, end: HookEnd): string | undefined {
 }
 
 export function runHook(hook: Hook, state: string): HookEnd {
-  const MFD_CLOEXEC = 1;
   const bytes = utf8(state);
-  const input = must(sys("memfd_create", "state", MFD_CLOEXEC), hook);
-  const output = must(sys("memfd_create", "output", MFD_CLOEXEC), hook);
+  const input = must(memory("state"), hook);
+  const output = must(memory("output"), hook);
   must(sys("write", input, bytes, bytes.length), hook);
   sys("lseek", input, 0, 0);
   const fds: [number, number][] = [
@@ -71,6 +71,12 @@ export function runHook(hook: Hook, state: string): HookEnd {
   const text = tail(output);
   sys("close", output);
   return { ...end, output: () => text };
+}
+
+/** A memfd that is not executable: where vm.memfd_noexec is 2 there is no other kind; before Linux 6.3 none is. */
+function memory(name: string): number {
+  const fd = sys("memfd_create", name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+  return fd === -errnoNumber("EINVAL") ? sys("memfd_create", name, MFD_CLOEXEC) : fd;
 }
 
 /** Waits for a child, at most `timeout` seconds; then it is killed. */

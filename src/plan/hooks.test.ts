@@ -13,11 +13,13 @@ function planned(hook: Hook) {
 test("a child that shares memory until execve, fed and heard through memfds", () => {
   const { lines } = planned({ path: "/h", args: ["h", "-x"], env: ["A=1"], timeout: 5 });
   expect(lines).toEqual([
+    '$hook\'s stdin = memfd_create("state", 9) ? EINVAL ok→2',
     '$hook\'s stdin = memfd_create("state", 1)',
+    '$hook\'s output = memfd_create("output", 9) ? EINVAL ok→4',
+    '$hook\'s output = memfd_create("output", 1)',
     'write($hook\'s stdin, "{\\"id\\":\\"c\\"}", 0xa)',
     "$execve of the hook = lseek($hook's stdin, 0, 0)",
-    '$hook\'s output = memfd_create("output", 1)',
-    "$hook = clone3({0x5100, {0x100000000}, 0, 0, 0x11, 0, 0, 0, 0, 0, 0}, 0x58) +→12",
+    "$hook = clone3({0x5100, {0x100000000}, 0, 0, 0x11, 0, 0, 0, 0, 0, 0}, 0x58) +→14",
     "setpgid(0, 0)",
     "dup3($hook's stdin, 0, 0)",
     "dup3($hook's output, 1, 0)",
@@ -25,7 +27,7 @@ test("a child that shares memory until execve, fed and heard through memfds", ()
     "close_range(3, 0xffffffff, 4)",
     expect.stringMatching(/^\$execve of the hook = execve\("\/h", \["h","-x"\], \["A=1"\]\) \? ENOENT EACCES /),
     "exit_group(0x7f)",
-    "$poll of the hook = ppoll({0x100000000}, 1, {5, 0}, 0, 8) +→14",
+    "$poll of the hook = ppoll({0x100000000}, 1, {5, 0}, 0, 8) +→16",
     "kill($hook, 9) ? ESRCH",
     "wait4($hook, &$status of the hook, 0, 0)",
     "close($hook's stdin)",

@@ -1,3 +1,4 @@
+import { MFD_CLOEXEC, MFD_NOEXEC_SEAL } from "../abi/memfd.ts";
 import { CLOSE_RANGE_CLOEXEC, UINT_MAX } from "../abi/prctl.ts";
 import { CLONE_ARGS_SIZE_VER2, CLONE_PIDFD, CLONE_VFORK, CLONE_VM } from "../abi/sched.ts";
 import type { Hook } from "../spec/types.ts";
@@ -30,7 +31,6 @@ export interface HookResult {
 const SIGCHLD = 17;
 const SIGKILL = 9;
 const POLLIN = 1;
-const NOTHING = 1;
 
 /**
  * A hook that runs inside the container's namespaces, as a child of the init. Its state comes from a memfd and its
@@ -48,17 +48,37 @@ export function planHook(program: Program, slots: SlotTable, hook: Hook, state: 
   };
   const json = new TextEncoder().encode(state);
   const what = `run the hook ${JSON.stringify(hook.path)}`;
+  planMemory(program, "state", input, what, pointer);
+  planMemory(program, "output", output, what, pointer);
   add(
     program,
-    { call: "memfd_create", args: ["state", NOTHING], into: input, what, pointer },
     { call: "write", args: [input, bytes(json), json.length], what, pointer },
     // Also the way to make the slot 0: an earlier hook may have left its errno there.
     { call: "lseek", args: [input, 0, 0], into: result.execve, what, pointer },
-    { call: "memfd_create", args: ["output", NOTHING], into: output, what, pointer },
   );
   planChild(program, slots, hook, { input, ...result }, what, pointer);
   add(program, { call: "close", args: [input], what, pointer });
   return result;
+}
+
+/** Not executable: where vm.memfd_noexec is 2 there is no other kind; kernels before 6.3 do not know the flag. */
+function planMemory(program: Program, name: string, into: Slot, what: string, pointer: string): void {
+  const done = label();
+  add(
+    program,
+    {
+      call: "memfd_create",
+      args: [name, MFD_CLOEXEC | MFD_NOEXEC_SEAL],
+      into,
+      tolerate: ["EINVAL"],
+      onPositive: done,
+      onZero: done,
+      what,
+      pointer,
+    },
+    { call: "memfd_create", args: [name, MFD_CLOEXEC], into, what, pointer },
+  );
+  place(program, done);
 }
 
 interface HookSlots extends HookResult {

@@ -9,13 +9,13 @@
  * A directory is handled through its descriptor, which also carries the lock (lock.ts).
  */
 import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
-import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } from "../abi/fcntl.ts";
+import { AT_FDCWD, AT_REMOVEDIR, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } from "../abi/fcntl.ts";
 import { TsrunError } from "../errors.ts";
 import { close, directoriesIn, openDirectory, readText, removeTree, writeAll } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { utf8 } from "../text.ts";
 import { lockNew } from "./lock.ts";
-import { CONFIG, DRAFT, doesNotExist, STATE } from "./names.ts";
+import { CONFIG, DRAFT, doesNotExist, START_SOCKET, STATE } from "./names.ts";
 import { parseState } from "./parse-state.ts";
 import type { ContainerState } from "./state.ts";
 
@@ -181,9 +181,18 @@ export function removeContainerDirectory(root: string, id: string): void {
   const parent = openDirectory(root);
   if (parent === ENOENT) return;
   if (parent < 0) throw fault("open the state directory", root, parent);
-  const removed = removeTree(id, parent);
+  const removed = removeKnown(id, parent) ? 0 : removeTree(id, parent);
   close(parent);
   if (removed < 0) throw fault("remove", `${root}/${id}`, removed);
+}
+
+/** What most containers have and no more; false when there is more, or nothing. */
+function removeKnown(id: string, parent: number): boolean {
+  const directory = openDirectory(id, parent, O_NOFOLLOW);
+  if (directory < 0) return false;
+  for (const name of [STATE, CONFIG, START_SOCKET]) sys("unlinkat", directory, name, 0);
+  close(directory);
+  return sys("unlinkat", parent, id, AT_REMOVEDIR) === 0;
 }
 
 function fault(action: string, thing: string, result: number): TsrunError {

@@ -35,11 +35,17 @@ export function parseStrace(text: string): Map<number, SeenCall[]> {
       continue;
     }
     const resumed = /^<\.\.\. \w+ resumed>(.*)$/.exec(rest);
-    const whole = resumed === null ? rest : `${begun.get(pid) ?? ""}${resumed[1]}`;
+    const whole = resumed === null ? rest : joined(begun.get(pid) ?? "", resumed[1]!);
     const call = parseCall(whole);
     if (call !== undefined) processes.set(pid, [...(processes.get(pid) ?? []), call]);
   }
   return processes;
+}
+
+/** The two halves of a call that another process interrupted; strace leaves one blank or two behind the last comma. */
+function joined(first: string, second: string): string {
+  const begun = first.trimEnd();
+  return `${begun}${begun.endsWith(",") ? " " : ""}${second.trimStart()}`;
 }
 
 function parseCall(text: string): SeenCall | undefined {
