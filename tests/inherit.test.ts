@@ -1,5 +1,6 @@
 import { expect } from "bun:test";
 import { command, PLAIN_ENV, type Result } from "./helpers/command.ts";
+import { withoutLibcSignals } from "./helpers/signals.ts";
 import { type Bundle, type Change, mustSucceed, RUNTIME, type RunOptions, suite } from "./helpers/suite.ts";
 
 const { test, bundle, home } = suite("inherit");
@@ -78,19 +79,6 @@ function runWith(runtime: string, b: Bundle, options: RunOptions): Result {
   return mustSucceed(command(argv, options));
 }
 
-/**
- * Signals 32 and 33 belong to libc: a caller that was started with posix_spawn(3) may have them ignored, and Go, which
- * never touches them, hands that on.
- */
-function comparable(output: string): string[] {
-  const LIBC_SIGNALS = 0b11n << 31n;
-  return output
-    .replace(/^(SigIgn:\t)([0-9a-f]+)$/m, (_, name: string, mask: string) => {
-      return name + (BigInt(`0x${mask}`) & ~LIBC_SIGNALS).toString(16).padStart(16, "0");
-    })
-    .split("\n");
-}
-
 for (const [configTitle, change, options] of CONFIGS) {
   for (const [title, script] of VIEWS) {
     test(
@@ -100,9 +88,9 @@ for (const [configTitle, change, options] of CONFIGS) {
           change(config, at);
           config.process.args = ["/bin/sh", "-c", script];
         });
-        const seen = comparable(runWith(RUNTIME, b, options).stdout);
+        const seen = withoutLibcSignals(runWith(RUNTIME, b, options).stdout).split("\n");
         Bun.spawnSync(["rm", "-f", `${b.rootfs}/tmp/x`]);
-        expect(seen).toEqual(comparable(runWith(runc!, b, options).stdout));
+        expect(seen).toEqual(withoutLibcSignals(runWith(runc!, b, options).stdout).split("\n"));
       },
       { skip },
     );
