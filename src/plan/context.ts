@@ -7,10 +7,11 @@ import type { Trial } from "./trial.ts";
  * What the planners of a container share. Each planner appends steps to the programs below; they run in this order:
  *
  *     prepare   tsrun, before anything is spawned: opens what the container cannot reach by path
- *     unshare   agent: joins and makes namespaces; its child is the container's init and runs all that follows
- *     attach    tsrun, when the init exists: id maps, cgroups, idmapped mounts
- *     build     init: file systems, devices, tty; then createRuntime and createContainer hooks run
- *     enter     init: masked and read-only paths, pivot_root, sysctl, hostname
+ *     unshare   agent: makes and enters cgroups, joins and makes namespaces; its child is the container's init and runs
+ *               all that follows
+ *     attach    tsrun, when the init exists: id maps and idmapped mounts, then limits, scheduling and the OOM score
+ *     build     init: file systems, devices, terminal, sysctl, host name; then createRuntime and createContainer hooks run
+ *     enter     init: masked and read-only paths, pivot_root, an end to everything that building has opened
  *     identity  init: everything that is given up or set for the process
  *     exec      init, on start: startContainer hooks have run; execve
  */
