@@ -219,11 +219,11 @@ function buildContainer(request: CreateRequest, plan: PlanContext, agent: Agent,
   performCopies(plan);
   runCreateHooks(request, plan, agent, state);
   stage("enter, become the user");
-  finish(transmit(entering));
-  stage("complete the container");
+  transmit(entering);
   checkDevices(plan.checks);
   closePrepared(plan);
   for (const warning of plan.warnings) request.warn(warning);
+  finish(entering);
 }
 
 function runCreateHooks({ config }: CreateRequest, plan: PlanContext, agent: Agent, state: ContainerState): void {
