@@ -1,5 +1,6 @@
 import { expect } from "bun:test";
 import { existsSync, readFileSync, statSync } from "node:fs";
+import { command } from "./helpers/command.ts";
 import { agentCalls, parseStrace, processWhere } from "./helpers/strace.ts";
 import { type Bundle, mustFail, mustSucceed, RUNTIME_NAME, type RunOptions, suite } from "./helpers/suite.ts";
 
@@ -71,13 +72,24 @@ test(
   { skip, limit: 60_000 },
 );
 
+function microseconds(action: () => void): number {
+  const began = Bun.nanoseconds();
+  action();
+  return (Bun.nanoseconds() - began) / 1000;
+}
+
 test(
   "spans nest, and tell where nine tenths of the time went",
   () => {
+    // Stages follow one another without a gap, so only a clock outside of tsrun can tell what they leave out.
+    const spawning = Math.min(...Array.from({ length: 8 }, () => microseconds(() => command(["/bin/true"]))));
     let best = 0;
     for (let i = 0; i < 8; i++) {
       const b = bundle();
-      const events = traced(b, (at, options) => mustSucceed(run(at, options)));
+      let wall = -spawning;
+      const events = traced(b, (at, options) => {
+        wall += microseconds(() => mustSucceed(run(at, options)));
+      });
       const tsrun = processNamed(events, "tsrun");
       const [whole, ...stages] = spans(events).filter(({ cat }) => cat === "stage");
       expect(whole!.name).toBe("tsrun run");
@@ -89,7 +101,7 @@ test(
         );
         expect(inside.length).toBe(1);
       }
-      best = Math.max(best, stages.reduce((sum, { dur }) => sum + dur, 0) / whole!.dur);
+      best = Math.max(best, stages.reduce((sum, { dur }) => sum + dur, 0) / wall);
     }
     expect(best).toBeGreaterThan(0.9);
   },

@@ -1,5 +1,5 @@
 import { shellStatus } from "../abi/wait.ts";
-import type { Command, Globals } from "../cli/options.ts";
+import type { Command } from "../cli/options.ts";
 import { type CreatedContainer, type CreateRequest, createContainer, publishContainer } from "../container/create.ts";
 import { deleteEnded } from "../container/delete.ts";
 import { listenForReady, type Notify, waitForReady } from "../container/notify.ts";
@@ -27,14 +27,10 @@ export interface RunOptions {
 }
 
 export const runCommand: Command<"run"> = ({ args, options, globals, warn }) =>
-  runContainer(createRequest(args[0]!, options, globals, warn), options, globals);
+  runContainer(createRequest(args[0]!, options, globals, warn), options);
 
 /** create and start in one; in the foreground also wait, and delete. Returns the exit status of tsrun. */
-export function runContainer(
-  request: Omit<CreateRequest, "waitsForStart">,
-  options: RunOptions,
-  _globals: Globals,
-): number {
+export function runContainer(request: Omit<CreateRequest, "waitsForStart">, options: RunOptions): number {
   checkProcess(request.config);
   const terminal = request.config.process?.terminal === true;
   const passThrough = terminal && !options.detach && options.consoleSocket === undefined;

@@ -146,7 +146,7 @@ function runTrial(
   // Whose state that is, the janitor must not clean up.
   const janitor = isTaken ? undefined : startJanitor({ cgroups: cgroups.map(({ path }) => path), root, id });
   try {
-    return runContainer(request, { detach: false, keep: false, noSubreaper: false }, globals);
+    return runContainer(request, { detach: false, keep: false, noSubreaper: false });
   } finally {
     janitor?.dismiss();
   }

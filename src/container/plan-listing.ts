@@ -35,7 +35,7 @@ const STATE = "<state>";
  * for the socket that a created container waits on. Looks at the machine; changes nothing.
  */
 export function listPlan(request: ListingRequest): Stage[] {
-  const { plan, listening } = beginPlan(request, `/proc/self/fd/${STATE_DIRECTORY}/${START_SOCKET}`);
+  const { plan } = beginPlan(request, `/proc/self/fd/${STATE_DIRECTORY}/${START_SOCKET}`);
   continuePlan(request, plan);
   completePlan(request, plan);
   nameApart([plan.prepare, plan.unshare, plan.attach, plan.build, plan.enter, plan.identity]);
@@ -55,7 +55,7 @@ export function listPlan(request: ListingRequest): Stage[] {
     stage("init", plan.identity, "becomes the user"),
     ...homeStages(request, plan),
     note("publish", "writes the pid file; renames the draft to state.json"),
-    stage("init", planHold(plan, listening!, SPARE), "create only: waits for start"),
+    stage("init", planHold(plan, plan.listening!, SPARE), "create only: waits for start"),
     ...hookStages(request, plan, "startContainer"),
     ...execStages(request, plan),
     ...hookStages(request, plan, "poststart"),

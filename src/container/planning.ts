@@ -34,8 +34,6 @@ export interface PlanRequest extends Omit<ContainerRequest, "cgroupPaths"> {
 
 export interface BegunPlan {
   readonly plan: PlanContext;
-  /** The socket that start will connect to; undefined when this very tsrun goes on to start the container. */
-  readonly listening: Slot | undefined;
   /** The container's cgroups, for state.json. */
   readonly cgroups: Record<string, string>;
 }
@@ -48,8 +46,8 @@ export function beginPlan(request: PlanRequest, socketPath: string | undefined):
   const plan = newPlan({ ...request, cgroupPaths: cgroupMap(used) });
   planBeginning(plan, planCgroup(plan, found.cgroups));
   if (request.trial !== undefined) planLimits(plan, request.trial.limits);
-  const listening = socketPath === undefined ? undefined : planListen(plan, socketPath);
-  return { plan, listening, cgroups: cgroupRecord(used) };
+  if (socketPath !== undefined) planListen(plan, socketPath);
+  return { plan, cgroups: cgroupRecord(used) };
 }
 
 function findCgroups({ config, facts, id, mayGoWithoutCgroup }: PlanRequest): CgroupFindings {

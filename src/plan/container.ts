@@ -196,7 +196,7 @@ export function planConnect(plan: PlanContext, path: string, what: string): Slot
 }
 
 /** Where a created container waits, and start finds it: by way of a descriptor, for paths are longer than sun_path. */
-export function planListen(plan: PlanContext, path: string): Slot {
+export function planListen(plan: PlanContext, path: string): void {
   const listening = slot(plan.slots, "listening socket");
   const address = unixAddress(path);
   const what = `listen on ${JSON.stringify(path.slice(path.lastIndexOf("/") + 1))} in the state directory`;
@@ -207,7 +207,6 @@ export function planListen(plan: PlanContext, path: string): Slot {
     { call: "listen", args: [listening, 1], what },
   );
   plan.listening = listening;
-  return listening;
 }
 
 /** --pidfd-socket: tsrun sends a pidfd of the process (go-runc receives it). */
