@@ -93,33 +93,45 @@ function perform(invocation: CommandInvocation): number | Promise<number> {
   const { command, globals } = invocation;
   if (!FORWARDING.includes(command)) releaseSignals();
   let log = -1;
+  const warnings: string[] = [];
+  const succeed = (status: number) => {
+    for (const message of warnings) writeLog(log, globals.logFormat, logEntry("warning", message, new Date()));
+    return status;
+  };
   try {
     if (hasLog(globals)) log = openLog(globals.log);
-    const status = dispatch(invocation, log);
-    if (typeof status === "number") return status;
-    return status.catch((error) => fail(error, command, globals, log));
+    const status = dispatch(invocation, warnings);
+    if (typeof status === "number") return succeed(status);
+    return status.then(succeed).catch((error) => fail(error, command, globals, log, warnings));
   } catch (error) {
-    return fail(error, command, globals, log);
+    return fail(error, command, globals, log, warnings);
   }
 }
 
-function dispatch<N extends CommandName>(invocation: InvocationOf<N>, log: number): number | Promise<number> {
+function dispatch<N extends CommandName>(invocation: InvocationOf<N>, warnings: string[]): number | Promise<number> {
   const { command, options, args, globals } = invocation;
   const entry: Entry<N> = commands[command]!;
-  const input = { options, args, globals, warn: (message: string) => warn(message, command, globals, log) };
+  const input = { options, args, globals, warn: (message: string) => warn(message, command, globals, warnings) };
   if (typeof entry === "function") return entry(input);
   return entry.load().then((loaded) => loaded(input));
 }
 
-function warn(message: string, command: CommandName, globals: Globals, log: number): void {
+/** What goes to the log is kept in `warnings` until it is known how the command ends, see reportError. */
+function warn(message: string, command: CommandName, globals: Globals, warnings: string[]): void {
   const target = warningTarget(command, globals);
   if (target === "stderr") printError(`warning: ${message}\n`);
-  if (target === "log") writeLog(log, globals.logFormat, logEntry("warning", message, new Date()));
+  if (target === "log") warnings.push(message);
 }
 
 /** Turns an error into text, log line and exit status: the only place that does. `log` is negative without --log. */
-function fail(error: unknown, command: CommandName | undefined, globals: Globals, log: number): number {
-  const report = reportError(error, command, globals.debug, new Date());
+function fail(
+  error: unknown,
+  command: CommandName | undefined,
+  globals: Globals,
+  log: number,
+  warnings: readonly string[] = [],
+): number {
+  const report = reportError(error, command, globals.debug, new Date(), warnings);
   if (log >= 0) writeLog(log, globals.logFormat, report.entry);
   printError(report.text);
   return report.status;

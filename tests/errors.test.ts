@@ -41,6 +41,28 @@ test("--log: made, and empty when nothing went wrong", () => {
   expect(readFileSync(log, "utf8")).toBe("");
 });
 
+const unknownCapability = ["CAP_NO_SUCH"];
+
+test("--log: a warning of a command that succeeds is a line of its own", () => {
+  const b = bundle((config) => (config.process.capabilities!.bounding = unknownCapability));
+  const log = `${b.dir}/log.json`;
+  mustSucceed(run(b, { global: ["--log", log, "--log-format", "json"] }));
+  const warnings = logLines(log).filter(({ msg }) => msg.includes("CAP_NO_SUCH"));
+  expect(warnings.map(({ level }) => level)).toEqual(["warning"]);
+});
+
+test("--log: a failure is one object all the same, with the warnings in it", () => {
+  const b = bundle((config) => {
+    config.process.capabilities!.bounding = unknownCapability;
+    config.process.args = ["/no/such/program"];
+  });
+  const log = `${b.dir}/log.json`;
+  mustFail(create(b, { global: ["--log", log, "--log-format", "json"] }), "/no/such/program");
+  const lines = logLines(log);
+  expect(lines.map(({ level }) => level)).toEqual(["error"]);
+  expect(JSON.stringify(lines[0])).toContain("CAP_NO_SUCH");
+});
+
 test("--log: appended to", () => {
   const b = bundle();
   const log = `${b.dir}/log.json`;

@@ -7,13 +7,13 @@ import { utf8 } from "../text.ts";
 
 export type Level = "error" | "warning" | "debug";
 
-/** One line of the log. The extra fields are those of an error's details. */
+/** One line of the log. The extra fields are those of an error's details, and the warnings that came before it. */
 export interface Entry {
   readonly level: Level;
   readonly msg: string;
   /** RFC 3339. */
   readonly time: string;
-  readonly extra: Readonly<Record<string, string>>;
+  readonly extra: Readonly<Record<string, string | readonly string[]>>;
 }
 
 /**
@@ -47,7 +47,9 @@ export function jsonLine(entry: Entry): string {
 
 /** logrus's text format: `time="…" level=error msg="…" code=ENOENT`. */
 export function textLine(entry: Entry): string {
-  const extra = Object.entries(entry.extra).map(([key, value]) => ` ${key}=${quoted(value)}`);
+  const extra = Object.entries(entry.extra).map(
+    ([key, value]) => ` ${key}=${quoted(typeof value === "string" ? value : value.join("; "))}`,
+  );
   return `time="${entry.time}" level=${entry.level} msg=${quoted(entry.msg)}${extra.join("")}`;
 }
 

@@ -73,7 +73,7 @@ const globalRows = () =>
     log: {
       type: "string",
       value: "FILE",
-      describe: "append errors to this file, as well as to standard error; warnings too with --log-level warning",
+      describe: "append warnings to this file, and errors, which standard error gets as well",
       also: "both",
     },
     "log-format": {
@@ -88,7 +88,7 @@ const globalRows = () =>
       type: "string",
       value: "LEVEL",
       choices: ["error", "warning", "debug"],
-      default: "error",
+      default: "warning",
       describe: "least level that is logged",
       also: "crun",
     },

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { TsrunError } from "../errors.ts";
 import { jsonLine, textLine } from "./log.ts";
-import { defaultValues, type Globals, globalOptions } from "./options.ts";
+import { type CommandName, defaultValues, type Globals, globalOptions } from "./options.ts";
 import { reportError, warningTarget } from "./report.ts";
 
 const now = new Date("2026-01-02T03:04:05.678Z");
@@ -31,6 +31,14 @@ describe("reportError", () => {
     expect(textLine(entry)).toBe('time="2026-01-02T03:04:05.678Z" level=error msg="a\\nb" code=EACCES');
   });
 
+  test("warnings are a field of the one entry", () => {
+    const { entry } = reportError(new TsrunError("a"), "create", false, now, ["b", "c d"]);
+    expect(jsonLine(entry)).toBe(
+      '{"level":"error","msg":"a","time":"2026-01-02T03:04:05.678Z","warnings":["b","c d"]}',
+    );
+    expect(textLine(entry)).toBe('time="2026-01-02T03:04:05.678Z" level=error msg=a warnings="b; c d"');
+  });
+
   test.each([
     ["exec", {}, 255],
     ["exec", { code: "EUSAGE" }, 1],
@@ -51,11 +59,12 @@ describe("reportError", () => {
 test.each([
   ["create", {}, "stderr"],
   ["state", {}, "nowhere"],
-  ["create", { log: "/l" }, "nowhere"],
-  ["create", { log: "/l", logLevel: "warning" }, "log"],
+  ["ps", {}, "nowhere"],
+  ["create", { log: "/l" }, "log"],
+  ["create", { log: "/l", logLevel: "error" }, "nowhere"],
   ["state", { log: "/l", debug: true }, "log"],
   ["create", { log: "" }, "stderr"],
 ] as const)("a warning of %s with %p goes to %s", (command, given, target) => {
   const globals = { ...defaultValues(globalOptions()), ...given } as unknown as Globals;
-  expect(warningTarget(command, globals)).toBe(target);
+  expect(warningTarget(command as CommandName, globals)).toBe(target);
 });
