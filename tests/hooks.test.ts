@@ -2,6 +2,7 @@ import { expect } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import type { Config, Hook, HookKind } from "./helpers/config.ts";
 import { type Bundle, type Change, mustFail, mustSucceed, suite } from "./helpers/suite.ts";
+import { slow } from "./helpers/time.ts";
 
 const { test, bundle, create, start, run, remove, kill, status, untilStatus, refusal } = suite("hooks");
 
@@ -259,7 +260,7 @@ for (const kind of ["createRuntime", "createContainer"] as const) {
     const b = bundle(hooked(() => ({ [kind]: [script("exec sleep 1000", { timeout: 1 })] })));
     const before = Date.now();
     mustFail(create(b), /hook ran past specified timeout of/);
-    expect(Date.now() - before).toBeLessThan(4000);
+    expect(Date.now() - before).toBeLessThan(slow(4000));
     expect(Date.now() - before).toBeGreaterThan(900);
   });
 }
@@ -296,10 +297,12 @@ test("a hook that writes much", () => {
 });
 
 test("a hook that leaves a process in the background does not hold create up", () => {
-  const b = bundle(hooked(() => ({ createRuntime: [script("sleep 0.9 > /dev/null 2>&1 < /dev/null & exit 0")] })));
+  const b = bundle(
+    hooked(() => ({ createRuntime: [script(`sleep ${slow(900) / 1000} > /dev/null 2>&1 < /dev/null & exit 0`)] })),
+  );
   const before = Date.now();
   mustSucceed(create(b));
-  expect(Date.now() - before).toBeLessThan(800);
+  expect(Date.now() - before).toBeLessThan(slow(800));
 });
 
 test("a hook without args has its path as the name", () => {

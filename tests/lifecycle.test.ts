@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "no
 import { command } from "./helpers/command.ts";
 import { unshare, waiting } from "./helpers/config.ts";
 import { mustFail, mustSucceed, RUNTIME, suite } from "./helpers/suite.ts";
+import { slow } from "./helpers/time.ts";
 
 const {
   test,
@@ -87,7 +88,7 @@ test("state: the fields", () => {
   expect(seen.annotations).toEqual({ "an.annotation": "its value", other: "" });
   expect(seen.ociVersion).toMatch(/^1\.\d+\.\d+/);
   expect(seen.created).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/);
-  expect(Math.abs(Date.parse(seen.created) - Date.now())).toBeLessThan(20_000);
+  expect(Math.abs(Date.parse(seen.created) - Date.now())).toBeLessThan(slow(20_000));
   expect(readFileSync(`/proc/${seen.pid}/cgroup`, "utf8")).toContain(b.id);
 });
 

@@ -15,6 +15,7 @@ import { hostname } from "node:os";
 import { type CommandOptions, command, commandBeside, PLAIN_ENV, type Result } from "./helpers/command.ts";
 import { findLeaks, removeLeaks } from "./helpers/leaks.ts";
 import { mustFail, mustSucceed, RUNTIME, RUNTIME_NAME, suite, until } from "./helpers/suite.ts";
+import { slow } from "./helpers/time.ts";
 
 const { test: anyTest, home, mark, mountHere, after } = suite("try");
 
@@ -404,7 +405,7 @@ test("signals are forwarded", async () => {
   const { id, root, words } = line([], ["sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done"], {});
   const running = commandBeside(words);
   until(() => existsSync(`${root}/${id}/state.json`) && !existsSync(`${root}/${id}/exec.sock`), "the container to run");
-  Bun.sleepSync(300);
+  Bun.sleepSync(slow(300));
   running.kill("SIGTERM");
   expect((await running.finish()).status).toBe(9);
   mustBeGone(id, root);

@@ -1,5 +1,6 @@
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { constants as osConstants } from "node:os";
+import { slow } from "./time.ts";
 
 export interface Result {
   readonly argv: readonly string[];
@@ -14,7 +15,7 @@ export interface CommandOptions {
   readonly env?: Record<string, string>;
   /** Text for standard input; nothing (/dev/null) where absent. */
   readonly stdin?: string;
-  /** Milliseconds. */
+  /** Milliseconds, on a machine of usual speed. */
   readonly limit?: number;
 }
 
@@ -37,7 +38,7 @@ export function command(argv: readonly string[], options: CommandOptions = {}): 
       stdin: files.stdin,
       stdout: files.stdout,
       stderr: files.stderr,
-      timeout: options.limit ?? 10_000,
+      timeout: slow(options.limit ?? 10_000),
       killSignal: "SIGKILL",
     });
     return { argv, status: statusOf(done), ...files.read() };
@@ -69,7 +70,7 @@ export function commandBeside(argv: readonly string[], options: CommandOptions =
     const timer = setTimeout(() => {
       late = true;
       child.kill("SIGKILL");
-    }, limit);
+    }, slow(limit));
     await child.exited;
     clearTimeout(timer);
     const output = files.read();

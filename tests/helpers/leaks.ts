@@ -1,5 +1,7 @@
 import { readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { command } from "./command.ts";
+import { removeUnit, unitsOf } from "./manager.ts";
+import { slow } from "./time.ts";
 
 /**
  * What a test may have left on the machine. `mark` is in the container's id, in its cgroup's name and in the path of
@@ -10,6 +12,7 @@ export function findLeaks(mark: string): string[] {
     ...processesOf(mark).map((pid) => `process ${pid}: ${readProc(pid, "cmdline").replaceAll("\0", " ")}`),
     ...mountsUnder(mark).map((path) => `mount ${path}`),
     ...cgroupsOf(mark).map((path) => `cgroup ${path}`),
+    ...unitsOf(mark).map((unit) => `unit ${unit}`),
   ];
 }
 
@@ -77,11 +80,12 @@ export function removeLeaks(mark: string): void {
       // It has ended meanwhile.
     }
   }
-  for (let round = 0; round < 100 && processesOf(mark).length > 0; round++) Bun.sleepSync(10);
+  for (let round = 0; round < slow(100) && processesOf(mark).length > 0; round++) Bun.sleepSync(10);
   for (const point of mountsUnder(mark)) command(["umount", "-l", point]);
   if (mountsUnder(mark).length > 0) throw new Error(`cannot unmount ${mountsUnder(mark).join(", ")}`);
+  for (const unit of unitsOf(mark)) removeUnit(unit);
   // A cgroup is busy until the last of its processes has been reaped.
-  for (let round = 0; round < 100 && !cgroupsOf(mark).every(removed); round++) Bun.sleepSync(10);
+  for (let round = 0; round < slow(100) && !cgroupsOf(mark).every(removed); round++) Bun.sleepSync(10);
 }
 
 function removed(cgroup: string): boolean {

@@ -1,5 +1,6 @@
 import { dlopen, FFIType, ptr } from "bun:ffi";
 import { rmSync } from "node:fs";
+import { slow } from "./time.ts";
 
 const { i32, i64, u64 } = FFIType;
 const libc = dlopen("libc.so.6", {
@@ -42,10 +43,10 @@ export function unixSocket(path: string, kind: "stream" | "datagram") {
   return {
     /** The first message of the next connection. */
     accept(limit = 5000): Message {
-      waitReadable(fd, limit);
+      waitReadable(fd, slow(limit));
       const connection = checked("accept", libc.accept(fd, 0, 0));
       try {
-        waitReadable(connection, limit);
+        waitReadable(connection, slow(limit));
         return receive(connection);
       } finally {
         libc.close(connection);
@@ -53,7 +54,7 @@ export function unixSocket(path: string, kind: "stream" | "datagram") {
     },
     /** The next datagram. */
     receive(limit = 5000): Message {
-      waitReadable(fd, limit);
+      waitReadable(fd, slow(limit));
       return receive(fd);
     },
     close(): void {
@@ -75,7 +76,7 @@ export function terminal(fd: number) {
     },
     /** Reads until `wanted` has appeared; returns everything read so far, with \r\n as the terminal sends it. */
     readUntil(wanted: string | RegExp, limit = 5000): string {
-      const end = Date.now() + limit;
+      const end = Date.now() + slow(limit);
       const found = (): boolean => (typeof wanted === "string" ? text.includes(wanted) : wanted.test(text));
       while (!found()) {
         if (Date.now() > end) throw new Error(`waited in vain for ${wanted} on the terminal: ${JSON.stringify(text)}`);

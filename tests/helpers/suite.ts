@@ -14,7 +14,9 @@ import { type CommandOptions, command, commandBeside, describeResult, type Resul
 import { baseConfig, type Config } from "./config.ts";
 import { expectedDifferences } from "./expected.ts";
 import { findLeaks, mountsUnder, removeLeaks } from "./leaks.ts";
+import { MANAGER_FLAGS } from "./manager.ts";
 import { makeRootfs, rootfsTemplate, type Template } from "./rootfs.ts";
+import { slow } from "./time.ts";
 
 /** The runtime under test: a path, or a name in PATH. */
 export const RUNTIME = runtimePath(process.env.RUNTIME ?? resolve(import.meta.dir, "../../bin/tsrun"));
@@ -221,7 +223,7 @@ export function suite(topic: string) {
       bunTest.skip(name, () => {});
       return;
     }
-    bunTest(name, () => body(name, action), options.limit ?? 20_000);
+    bunTest(name, () => body(name, action), slow(options.limit ?? 20_000));
   }
 
   afterAll(() => {
@@ -256,11 +258,11 @@ export function mustFail(result: Result, text: RegExp | string, status = 1): Res
 
 /** Waits until `condition` holds. With an empty `what`, silence after the time; otherwise an error. */
 export function until(condition: () => boolean, what: string, limit = 5000): void {
-  const end = Date.now() + limit;
+  const end = Date.now() + slow(limit);
   while (!condition()) {
     if (Date.now() > end) {
       if (what === "") return;
-      throw new Error(`waited ${limit} ms in vain for ${what}`);
+      throw new Error(`waited ${slow(limit)} ms in vain for ${what}`);
     }
     Bun.sleepSync(5);
   }
@@ -270,7 +272,16 @@ const V2_VIEW = 'umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cg
 
 function commandLine(root: string, args: readonly string[], options: RunOptions): string[] {
   const view = options.view === "v2" ? ["unshare", "-m", "--propagation", "private", "sh", "-c", V2_VIEW, "v2"] : [];
-  return [...view, ...(options.through ?? []), RUNTIME, "--root", root, ...(options.global ?? []), ...args];
+  return [
+    ...view,
+    ...(options.through ?? []),
+    RUNTIME,
+    "--root",
+    root,
+    ...MANAGER_FLAGS,
+    ...(options.global ?? []),
+    ...args,
+  ];
 }
 
 function runtimePath(name: string): string {
