@@ -30,6 +30,8 @@ const commands: { readonly [N in CommandName]?: Entry<N> } = {
   kill: killCommand,
   delete: deleteCommand,
   list: listCommand,
+  pause: { load: async () => (await import("./commands/pause.ts")).pauseCommand },
+  resume: { load: async () => (await import("./commands/resume.ts")).resumeCommand },
   spec: { load: async () => (await import("./commands/spec.ts")).specCommand },
   plan: { load: async () => (await import("./commands/plan.ts")).planCommand },
   features: { load: async () => (await import("./commands/features.ts")).featuresCommand },
@@ -38,8 +40,11 @@ const commands: { readonly [N in CommandName]?: Entry<N> } = {
   help: { load: async () => (await import("./commands/help.ts")).helpCommand },
 };
 
-/** Commands that wait for a container's process, and forward signals to it. */
-const FORWARDING: readonly string[] = ["run", "exec", "try"];
+/**
+ * Commands that a signal must not simply end: those that wait for a container's process and forward signals to it, and
+ * those that would leave a change half done.
+ */
+const HOLDING: readonly string[] = ["run", "exec", "try", "pause", "update"];
 
 type CommandInvocation = Exclude<Invocation, { readonly command: "version" }>;
 
@@ -49,7 +54,7 @@ main(process.argv.slice(2));
 function main(argv: readonly string[]): void {
   const restore = installBuiltIns();
   // Before anything else: see holdSignals. Whether the word is the command, the parser will tell.
-  if (argv.some((word) => FORWARDING.includes(word))) holdSignals();
+  if (argv.some((word) => HOLDING.includes(word))) holdSignals();
   const invocation = parseFast(argv);
   if (invocation !== undefined) exitWith(run(invocation));
   else {
@@ -91,7 +96,7 @@ async function performTraced(invocation: CommandInvocation, path: string): Promi
 
 function perform(invocation: CommandInvocation): number | Promise<number> {
   const { command, globals } = invocation;
-  if (!FORWARDING.includes(command)) releaseSignals();
+  if (!HOLDING.includes(command)) releaseSignals();
   let log = -1;
   const warnings: string[] = [];
   const succeed = (status: number) => {

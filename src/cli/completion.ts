@@ -21,7 +21,7 @@ export function completionScript(shell: Shell): string {
 function argumentKind(command: CommandName): "id" | "command" | "shell" | "other" {
   if (command === "help") return "command";
   if (command === "completion") return "shell";
-  const ids: readonly CommandName[] = ["start", "state", "kill", "delete", "exec"];
+  const ids: readonly CommandName[] = ["start", "state", "kill", "delete", "exec", "pause", "resume", "update"];
   return ids.includes(command) ? "id" : "other";
 }
 

@@ -72,7 +72,7 @@ describe("parseFast", () => {
     "create --root /x a",
     "--log-format xml list",
     "list extra",
-    "pause a",
+    "checkpoint a",
     "constructor a",
     "exec --cgroup / a sh",
     "--help",

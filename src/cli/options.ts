@@ -310,6 +310,107 @@ const execRows = () =>
       describe: "pass N descriptors more, from 3 on (after those of $LISTEN_FDS), to the process",
       also: "both",
     },
+    "ignore-paused": {
+      type: "boolean",
+      describe: "go on although the container is paused: the process is, too, until it is resumed",
+      also: "runc",
+    },
+  }) as const satisfies OptionRows;
+
+/** Sizes are bytes, or a number with a unit, 512m; numbers are read in commands/update.ts, where -1 is one. */
+const updateRows = () =>
+  ({
+    resources: {
+      type: "string",
+      alias: ["r"],
+      value: "FILE",
+      describe: "read new values from FILE, in the form of linux.resources; - is standard input",
+      also: "both",
+    },
+    "blkio-weight": {
+      type: "integer",
+      value: "WEIGHT",
+      max: 1000,
+      describe: "weight of reads and writes on block devices, 10 to 1000",
+      also: "both",
+    },
+    "cpu-period": { type: "string", value: "USEC", describe: "length of a period of CPU time", also: "both" },
+    "cpu-quota": {
+      type: "string",
+      value: "USEC",
+      describe: "CPU time in each period; -1 is no limit",
+      also: "both",
+    },
+    "cpu-burst": {
+      type: "string",
+      value: "USEC",
+      describe: "CPU time that earlier periods may leave to later ones",
+      also: "runc",
+    },
+    "cpu-share": { type: "string", value: "SHARES", describe: "weight of CPU time, 2 to 262144", also: "both" },
+    "cpu-rt-period": {
+      type: "string",
+      value: "USEC",
+      describe: "length of a period of real-time scheduling; cgroup v1 only",
+      also: "both",
+    },
+    "cpu-rt-runtime": {
+      type: "string",
+      value: "USEC",
+      describe: "time of real-time scheduling in each period; cgroup v1 only",
+      also: "both",
+    },
+    "cpu-idle": {
+      type: "string",
+      value: "0|1",
+      describe: "1: run only when nothing else wants to",
+      also: "runc",
+    },
+    "cpuset-cpus": { type: "string", value: "LIST", describe: "processors to run on, such as 0-3,7", also: "both" },
+    "cpuset-mems": { type: "string", value: "LIST", describe: "memory nodes to use, such as 0,1", also: "both" },
+    memory: { type: "string", value: "BYTES", describe: "memory limit, such as 512m; -1 is no limit", also: "both" },
+    "memory-reservation": {
+      type: "string",
+      value: "BYTES",
+      describe: "memory that is taken away last when memory is short",
+      also: "both",
+    },
+    "memory-swap": {
+      type: "string",
+      value: "BYTES",
+      describe: "limit of memory and swap together; -1 is no limit",
+      also: "both",
+    },
+    "kernel-memory": {
+      type: "string",
+      value: "BYTES",
+      describe: "ignored with a warning: kernels have given this limit up",
+      also: "both",
+    },
+    "kernel-memory-tcp": {
+      type: "string",
+      value: "BYTES",
+      describe: "memory of TCP buffers; cgroup v1 only",
+      also: "both",
+    },
+    "pids-limit": {
+      type: "string",
+      value: "N",
+      describe: "most processes and threads at a time; -1 is no limit",
+      also: "both",
+    },
+    "l3-cache-schema": {
+      type: "string",
+      value: "SCHEMA",
+      describe: "refused: this version does not set Intel RDT",
+      also: "both",
+    },
+    "mem-bw-schema": {
+      type: "string",
+      value: "SCHEMA",
+      describe: "refused: this version does not set Intel RDT",
+      also: "both",
+    },
   }) as const satisfies OptionRows;
 
 const listRows = () =>
@@ -416,6 +517,9 @@ const tables = {
   kill: killRows,
   delete: deleteRows,
   exec: execRows,
+  pause: none,
+  resume: none,
+  update: updateRows,
   list: listRows,
   spec: specRows,
   features: none,

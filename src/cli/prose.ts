@@ -102,6 +102,40 @@ function lifecycleProse() {
   } as const satisfies Partial<Record<CommandName, Prose>>;
 }
 
+function controlProse() {
+  return {
+    pause: {
+      summary: "stop all processes of a container for a while",
+      args: "ID",
+      paragraphs: [
+        "Freezes the container's cgroup: no process in it runs until tsrun resume. They notice nothing but the time that has passed.",
+        "A process that waits for a device or a network file system may keep the container from freezing. After 10 seconds tsrun gives up, lets every process go on, and says which one it was.",
+      ],
+      examples: [["tsrun pause web", "pause container web"]],
+    },
+    resume: {
+      summary: "let a paused container go on",
+      args: "ID",
+      paragraphs: ["Thaws the container's cgroup. A container that is not paused is an error."],
+      examples: [["tsrun resume web", "let container web go on"]],
+    },
+    update: {
+      summary: "change the limits of a container",
+      args: "ID",
+      paragraphs: [
+        "Changes what options and FILE name and leaves the rest as it is. Options win over FILE. FILE is JSON in the form of linux.resources of config.json. 0 and an empty text change nothing, except for pids and cpu idle; sizes are bytes, or a number with a unit (512m, 2GiB).",
+        "The kernel may refuse a value: a memory limit that cannot be reached, processors that do not exist. Then what has been changed before is changed back, and the error names the value.",
+        "Rules for devices change only when FILE has the property devices.",
+      ],
+      examples: [
+        ["tsrun update --memory 512m --memory-swap 1g web", "more memory for container web"],
+        ["tsrun update --cpu-quota 50000 --cpu-period 100000 web", "half a processor"],
+        [`echo '{"pids": {"limit": 100}}' | tsrun update --resources - web`, "read new values from a pipe"],
+      ],
+    },
+  } as const satisfies Partial<Record<CommandName, Prose>>;
+}
+
 function otherProse() {
   return {
     list: {
@@ -184,5 +218,5 @@ export function commandProse(name: CommandName): Prose {
 }
 
 function allProse(): Record<CommandName, Prose> {
-  return { ...lifecycleProse(), ...otherProse() };
+  return { ...lifecycleProse(), ...controlProse(), ...otherProse() };
 }

@@ -11,7 +11,7 @@ function wrong(line: string) {
 describe("a wrong command line", () => {
   test.each([
     ["creat x", 'tsrun: unknown command "creat"', `did you mean "create"? see 'tsrun --help'`],
-    ["pause x", 'tsrun: unknown command "pause"', "see 'tsrun --help'"],
+    ["checkpoint x", 'tsrun: unknown command "checkpoint"', "see 'tsrun --help'"],
     ["create", 'tsrun: "create" requires exactly 1 argument(s)', "see 'tsrun create --help'"],
     ["exec", 'tsrun: "exec" requires a minimum of 1 argument(s)', "see 'tsrun exec --help'"],
     ["kill a b c", 'tsrun: "kill" requires a maximum of 2 argument(s)', "see 'tsrun kill --help'"],

@@ -47,6 +47,21 @@ export function catchSignals(): number {
   return must(sys("signalfd4", -1, caughtSignals(), 8, SFD_CLOEXEC), "catch signals");
 }
 
+/** Those that do not end a process by default: SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH. */
+const HARMLESS_SIGNALS = [17, 18, 20, 21, 22, 23, 28];
+
+/** Sleeps on the descriptor of catchSignals. Returns true, early, when a signal came that would have ended tsrun. */
+export function signalWithin(signals: number, milliseconds: number): boolean {
+  const end = Bun.nanoseconds() + milliseconds * 1e6;
+  for (;;) {
+    const left = BigInt(Math.max(0, Math.round(end - Bun.nanoseconds())));
+    const timeout = BigUint64Array.of(left / 1_000_000_000n, left % 1_000_000_000n);
+    const ready = sys("ppoll", Int32Array.of(signals, POLLIN), 1, timeout, 0, 8);
+    if (ready === 0) return false;
+    if (ready > 0 && !HARMLESS_SIGNALS.includes(readSignal(signals) ?? 0)) return true;
+  }
+}
+
 /** Pass-through without keys of its own: what is typed goes in, what is printed comes out, until the process ends. */
 export interface Foreground {
   /** A child of this process. */
@@ -158,11 +173,17 @@ function drain(flow: Flow): void {
   }
 }
 
-/** struct signalfd_siginfo: 128 bytes, the signal's number first. Returns the status of the process when it was reaped. */
-function forward(pid: number, pidfd: number, signals: number, terminal: Terminals | undefined): number | undefined {
+/** struct signalfd_siginfo: 128 bytes, the signal's number first. */
+function readSignal(signals: number): number | undefined {
   const info = new Uint8Array(128);
   if (sys("read", signals, info, info.length) !== info.length) return undefined;
-  const signal = new DataView(info.buffer).getUint32(0, true);
+  return new DataView(info.buffer).getUint32(0, true);
+}
+
+/** Passes one signal on. Returns the status of the process when it was reaped. */
+function forward(pid: number, pidfd: number, signals: number, terminal: Terminals | undefined): number | undefined {
+  const signal = readSignal(signals);
+  if (signal === undefined) return undefined;
   // Orphans of the container are children of a subreaper; nobody else asks how they ended.
   if (signal === SIGCHLD) return reapEnded(pid);
   // It may have ended a moment ago: the next poll tells.
