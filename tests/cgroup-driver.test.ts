@@ -1,6 +1,6 @@
 /** The cgroupfs driver on this machine's cgroups, with an agent as the container's process. */
 import { afterEach, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Agent, runInAgent, spawnAgent } from "../src/agent/session.ts";
@@ -178,6 +178,49 @@ withCgroups("roots are known: nothing is ever killed there", () => {
   const directories = newDirectories();
   for (const { path } of directories) mkdirSync(path, { recursive: true });
   for (const { path } of directories) expect(isRootCgroup(path)).toBe(false);
+});
+
+withCgroups(
+  "what a state file says wrongly is left alone: a slice, tsrun's own cgroup, a directory that is none",
+  async () => {
+    const directories = newDirectories();
+    const where = directories.find(({ hierarchy }) => !hierarchy.controllers.includes("cpuset"))!;
+    const { version, mount } = where.hierarchy;
+    const slice = `${mount}/tsrun-test/${process.pid}-${number}.slice`;
+    mkdirSync(`${slice}/empty`, { recursive: true });
+    const folder = mkdtempSync(join(tmpdir(), "no-cgroup-"));
+    const lies = [slice, folder, `${slice}/../../..`, mount].map((path) => ({ version, path }));
+    const child = newProcessIn([{ path: slice }]);
+    try {
+      const shared: string[] = [];
+      expect(removeCgroups(lies, (path) => shared.push(path))).toEqual([]);
+      removeEmptyCgroups(lies);
+      expect(killCgroups(lies, 100)).toBe(0);
+      expect(signalCgroups(lies, 9)).toBe(0);
+      expect(shared).toEqual(lies.map(({ path }) => path));
+      expect([existsSync(`${slice}/empty`), existsSync(folder), child.exitCode]).toEqual([true, true, null]);
+    } finally {
+      child.kill(9);
+      await child.exited;
+      rmSync(folder, { recursive: true });
+      for (const path of [`${slice}/empty`, slice]) rmdirSync(path);
+    }
+  },
+);
+
+withCgroups("a cgroup that this very process is in is never killed", () => {
+  const directories = newDirectories();
+  const where = directories.find(({ hierarchy }) => !hierarchy.controllers.includes("cpuset"))!;
+  const { version, mount, own } = where.hierarchy;
+  mkdirSync(where.path, { recursive: true });
+  writeFileSync(`${where.path}/cgroup.procs`, String(process.pid));
+  try {
+    expect(killCgroups([{ version, path: where.path }], 100)).toBe(0);
+    expect(removeCgroups([{ version, path: where.path }])).toEqual([]);
+    expect(processesIn(where.path)).toContain(process.pid);
+  } finally {
+    writeFileSync(`${mount}${own === "/" ? "" : own}/cgroup.procs`, String(process.pid));
+  }
 });
 
 withCgroups("without permission tsrun goes on without, when it may", () => {

@@ -1,5 +1,6 @@
-import { errnoNumber, errnoText } from "../abi/errno.ts";
+import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW } from "../abi/mount.ts";
+import { isHeldFromAbove } from "../cgroup/kill.ts";
 import { type ContainerCgroup, cgroupDirectories, cgroupRecord, containerCgroups } from "../cgroup/paths.ts";
 import { removeCgroups, removeEmptyCgroups } from "../cgroup/remove.ts";
 import { TsrunError } from "../errors.ts";
@@ -21,6 +22,8 @@ import { stateDocument } from "./state-document.ts";
 
 /** How long the container's first process may take to die of SIGKILL. */
 const PATIENCE_MS = 10_000;
+/** After this, a look at what may hold it. */
+const FIRST_PATIENCE_MS = 500;
 
 export type Warn = (message: string) => void;
 
@@ -66,7 +69,7 @@ function deleteLocked(directory: number, root: string, id: string, force: boolea
   const state = force ? salvageState(directory) : readState(directory, root, id);
   if (state !== undefined && !force) checkDeletable(state, directory);
   const hooks = savedConfig(directory)?.hooks;
-  if (state === undefined) destroyUnknown(directory, id);
+  if (state === undefined) destroyUnknown(directory, id, warn);
   else destroy(state, warn);
   stage("delete: remove the state directory");
   removeContainerDirectory(root, id);
@@ -89,20 +92,34 @@ function checkDeletable(state: ContainerState, directory: number): void {
  */
 export function destroy(state: ContainerState, warn: Warn): void {
   stage("delete: end the process");
-  if (!killInit(state, PATIENCE_MS, () => thawFreezer(state))) {
-    throw new TsrunError(`cannot delete container "${state.id}": process ${state.init_process_pid} does not die`, {
-      code: "EBUSY",
-      hint: "a process that waits for a device or a network file system cannot be killed; try again when it goes on",
-    });
-  }
+  endInit(state);
   stage("delete: remove the cgroups");
-  clearCgroups(state.id, removeCgroups(containerCgroups(state.cgroup_paths)));
+  clearCgroups(state.id, containerCgroups(state.cgroup_paths), warn);
   unmountAll(state.mounted, warn);
 }
 
-function clearCgroups(id: string, left: readonly string[]): void {
-  if (left.length === 0) return;
-  throw new TsrunError(`cannot delete container "${id}": cgroup ${left.join(", ")} is still in use`, { code: "EBUSY" });
+/** A frozen process cannot die; what is frozen from above is not the container's to thaw, so waiting is in vain. */
+function endInit(state: ContainerState): void {
+  const thaw = () => thawFreezer(state);
+  if (killInit(state, FIRST_PATIENCE_MS, thaw)) return;
+  const held = containerCgroups(state.cgroup_paths).find(({ path }) => isHeldFromAbove(path));
+  if (held === undefined && killInit(state, PATIENCE_MS, thaw)) return;
+  throw new TsrunError(`cannot delete container "${state.id}": process ${state.init_process_pid} does not die`, {
+    code: "EBUSY",
+    hint:
+      held === undefined
+        ? "a process that waits for a device or a network file system cannot be killed; try again when it goes on"
+        : `a cgroup above "${held.path}" is frozen: write THAWED to its freezer.state, then try again`,
+  });
+}
+
+function clearCgroups(id: string, cgroups: readonly ContainerCgroup[], warn: Warn): void {
+  const left = removeCgroups(cgroups, (path) => warn(`cgroup "${path}" is not the container's alone: left as it is`));
+  const [first] = left;
+  if (first === undefined) return;
+  const paths = left.map(({ path }) => path).join(", ");
+  const cause = first.errno === errnoNumber("EBUSY") ? "still in use" : errnoText(first.errno);
+  throw new TsrunError(`cannot delete container "${id}": cgroup ${paths}: ${cause}`, { code: errnoName(first.errno) });
 }
 
 /** What is mounted may have been unmounted by others, or may never have come to be mounted. */
@@ -118,9 +135,9 @@ function unmountAll(paths: readonly string[], warn: Warn): void {
  * Without a state, the cgroups are where create would have put them. A broken state.json is of a container that was
  * created: its processes are killed. Without one create did not come far, and processes there are somebody else's.
  */
-function destroyUnknown(directory: number, id: string): void {
+function destroyUnknown(directory: number, id: string, warn: Warn): void {
   const cgroups = likelyCgroups(directory, id);
-  if (hasFinalState(directory)) clearCgroups(id, removeCgroups(cgroups));
+  if (hasFinalState(directory)) clearCgroups(id, cgroups, warn);
   else removeEmptyCgroups(cgroups);
 }
 

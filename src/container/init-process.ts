@@ -3,7 +3,7 @@ import { SIGKILL } from "../abi/signal.ts";
 import { TsrunError } from "../errors.ts";
 import { close } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
-import { isAlive } from "../state/process.ts";
+import { isAlive, readProcess } from "../state/process.ts";
 import type { ContainerState } from "../state/state.ts";
 
 /**
@@ -40,10 +40,24 @@ export function killInit(state: ContainerState, patience: number, meanwhile: () 
   if (pidfd === undefined) return true;
   const sent = sys("pidfd_send_signal", pidfd, SIGKILL, 0, 0);
   meanwhile();
-  const gone = sent === -errnoNumber("ESRCH") || (sent === 0 && waitFor(pidfd, patience));
+  const gone = sent === -errnoNumber("ESRCH") || (sent === 0 && waitForEnd(pidfd, state.init_process_pid, patience));
   close(pidfd);
   if (sent < 0 && !gone) throw fault("kill", state, sent);
   return gone;
+}
+
+/**
+ * The first process of a pid namespace becomes a zombie only when everybody in it is gone, also the zombies whose parent
+ * is outside, such as an exec's that nobody waits for. By then it has no memory, files, namespaces, and no cgroup left.
+ */
+function waitForEnd(pidfd: number, pid: number, patience: number): boolean {
+  const LOOK_EVERY_MS = 100;
+  for (let waited = 0; waited < patience; waited += LOOK_EVERY_MS) {
+    if (waitFor(pidfd, Math.min(LOOK_EVERY_MS, patience - waited))) return true;
+    const found = readProcess(pid);
+    if (found === undefined || (found.exiting && found.state === "S")) return true;
+  }
+  return false;
 }
 
 /** A pidfd becomes readable when its process has ended, reaped or not. */

@@ -2,6 +2,8 @@ import { isDigits } from "../text.ts";
 export interface ProcessStat {
   /** One letter: R S D Z T t X I. */
   readonly state: string;
+  /** PF_EXITING of linux/sched.h: on its way to becoming a zombie, since 2.6.12. */
+  readonly exiting: boolean;
   /** Clock ticks after boot. */
   readonly startTime: number;
 }
@@ -11,5 +13,6 @@ export function parseStat(text: string): ProcessStat | undefined {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const startTime = fields[22 - 3];
   if (startTime === undefined || !isDigits(startTime)) return undefined;
-  return { state: fields[0]!, startTime: Number(startTime) };
+  const PF_EXITING = 4;
+  return { state: fields[0]!, exiting: (Number(fields[9 - 3]) & PF_EXITING) !== 0, startTime: Number(startTime) };
 }
