@@ -14,6 +14,7 @@ import { openContainerDirectory, readSavedConfig, readState } from "../state/sto
 import { connectConsole, openPassThrough, ownTerminal } from "../terminal/console.ts";
 import {
   catchSignals,
+  holdSignals,
   releaseSignals,
   type Terminals,
   takeTerminal,
@@ -26,7 +27,8 @@ export const execCommand: Command<"exec"> = ({ args, options, globals, warn }) =
   const [id = "", ...command] = args;
   const directory = openContainerDirectory(root, id);
   const state = readState(directory, root, id);
-  checkStatus(statusOf(state, directory));
+  const status = statusOf(state, directory);
+  checkStatus(status, options.ignorePaused);
   const config = JSON.parse(readSavedConfig(directory)) as Config;
   const { process, pointer } = execProcess(config, command, options, warn);
   const passed = listenFds(config);
@@ -48,13 +50,15 @@ export const execCommand: Command<"exec"> = ({ args, options, globals, warn }) =
   };
   return options.detach || options.consoleSocket !== undefined
     ? execDetached(request, options)
-    : execInForeground(request);
+    : execInForeground(request, status === "paused");
 };
 
-function checkStatus(status: Status): void {
+/** Engines look for these texts. */
+function checkStatus(status: Status, ignorePaused: boolean): void {
   if (status === "created" || status === "running") return;
-  const hint = status === "paused" ? "resume it first" : undefined;
-  throw new TsrunError(`cannot exec in a ${status} container`, { code: "EINVAL", hint });
+  if (status !== "paused") throw new TsrunError(`cannot exec in a ${status} container`, { code: "EINVAL" });
+  if (ignorePaused) return;
+  throw new TsrunError("cannot exec in a paused container (use --ignore-paused to override)", { code: "EINVAL" });
 }
 
 type Request = Omit<ContainerExec, "console">;
@@ -69,11 +73,14 @@ function execDetached(request: Request, options: OptionValues<"exec">): number {
   return signals === undefined ? 0 : shellStatus(waitInForeground({ pid, signals, terminal: undefined }));
 }
 
-function execInForeground(request: Request): number {
+function execInForeground(request: Request, isPaused: boolean): number {
   const signals = catchSignals();
+  // Until the container is resumed there is nobody to forward a signal to: it ends tsrun, and that the process.
+  if (isPaused) releaseSignals();
   const pass = request.process.terminal === true ? openPassThrough(ownTerminal()) : undefined;
   let terminal: Terminals | undefined;
   const onProcess = (pid: number, run: () => void) => {
+    if (isPaused) holdSignals();
     terminal = pass && takeTerminal(pass);
     request.onProcess(pid, run);
   };

@@ -10,7 +10,14 @@ import { runProgram } from "../kernel/run-program.ts";
 import { stage, stepObserver } from "../kernel/trace.ts";
 import { planExecve, processEnvironment } from "../plan/command.ts";
 import { planSendPidfd } from "../plan/container.ts";
-import { type ExecPlan, type ExecRequest, newExecPlan, planAffinity, planExecProcess, planJoin } from "../plan/exec.ts";
+import {
+  type ExecPlan,
+  type ExecRequest,
+  newExecPlan,
+  planExecProcess,
+  planInitialAffinity,
+  planJoin,
+} from "../plan/exec.ts";
 import { program } from "../plan/step.ts";
 import type { Config, Process } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
@@ -43,9 +50,8 @@ export function execInContainer(request: ContainerExec): number {
   const newKeyring = !state.start.no_new_keyring;
   const planned: ExecRequest = { ...request, id: state.id, config, facts, pidfd, root, newKeyring };
   const plan = newExecPlan();
-  planAffinity(plan, planned, "initial");
+  planInitialAffinity(plan, planned);
   const cgroup = planCgroupJoin(plan.join, plan.slots, containerCgroups(state.cgroup_paths));
-  planAffinity(plan, planned, "final");
   planJoin(plan, planned, cgroup);
   stage("start the agent");
   const agent = spawnAgent(request.directory);

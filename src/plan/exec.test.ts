@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { CLONE_INTO_CGROUP, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_PARENT } from "../abi/sched.ts";
 import type { Config, NamespaceType, Process } from "../spec/types.ts";
-import { type ExecRequest, newExecPlan, planAffinity, planExecProcess, planJoin } from "./exec.ts";
+import { type ExecRequest, newExecPlan, planExecProcess, planInitialAffinity, planJoin } from "./exec.ts";
 import { slot } from "./step.ts";
 import { printProgram, testFacts } from "./test-printer.ts";
 
@@ -120,32 +120,35 @@ describe("the process", () => {
 
 describe("execCPUAffinity", () => {
   function affinity(of: Process["execCPUAffinity"], containers?: Process["execCPUAffinity"]): string[] {
-    const request = requestOf([]);
-    const process: Process = { ...request.process, ...(of === undefined ? {} : { execCPUAffinity: of }) };
-    const config = {
-      ...request.config,
-      process: { ...request.process, ...(containers && { execCPUAffinity: containers }) },
-    };
+    const base = requestOf([]);
+    const process: Process = { ...base.process, ...(of === undefined ? {} : { execCPUAffinity: of }) };
+    const config = { ...base.config, process: { ...base.process, ...(containers && { execCPUAffinity: containers }) } };
+    const request = { ...base, process, config };
     const plan = newExecPlan();
-    planAffinity(plan, { ...request, process, config }, "initial");
-    planAffinity(plan, { ...request, process, config }, "final");
-    return printProgram(plan.join);
+    planInitialAffinity(plan, request);
+    planJoin(plan, request, undefined);
+    return printProgram(plan.join).filter((line) => /sched_setaffinity\(|clone3\(/.test(line));
   }
+  const isClone = expect.stringContaining("clone3(");
 
-  test("both", () => {
+  test("initial on the way in, final when the process is in the container's cgroup", () => {
     expect(affinity({ initial: "0", final: "1,64" })).toEqual([
       "sched_setaffinity(0, 8, 0x0100000000000000)",
+      isClone,
       "sched_setaffinity(0, 0x10, 0x02000000000000000100000000000000)",
     ]);
   });
 
   test("none, or an empty list", () => {
-    expect(affinity(undefined)).toEqual([]);
-    expect(affinity({ initial: "", final: "" })).toEqual([]);
+    expect(affinity(undefined)).toEqual([isClone]);
+    expect(affinity({ initial: "", final: "" })).toEqual([isClone]);
   });
 
   test("the container's own where the process has none", () => {
-    expect(affinity(undefined, { initial: "3" })).toHaveLength(1);
-    expect(affinity({ initial: "0" }, { initial: "3" })[0]).toContain("0x01");
+    expect(affinity(undefined, { initial: "3" })).toHaveLength(2);
+    expect(affinity({ initial: "0" }, { initial: "3", final: "3" })).toEqual([
+      expect.stringContaining("0x01"),
+      isClone,
+    ]);
   });
 });

@@ -65,8 +65,13 @@ export function newExecPlan(): ExecPlan {
 }
 
 /** Processors for the way into the container: isolated ones must not be disturbed by it (config.md execCPUAffinity). */
-export function planAffinity(plan: ExecPlan, request: ExecRequest, when: "initial" | "final"): void {
-  const list = request.process.execCPUAffinity?.[when] ?? request.config.process?.execCPUAffinity?.[when];
+export function planInitialAffinity(plan: ExecPlan, request: ExecRequest): void {
+  planAffinity(plan, request, "initial");
+}
+
+/** What a process.json says replaces all that the container's config says, as in runc. */
+function planAffinity(plan: ExecPlan, { process, config }: ExecRequest, when: "initial" | "final"): void {
+  const list = (process.execCPUAffinity ?? config.process?.execCPUAffinity)?.[when];
   if (list === undefined || list === "") return;
   const set = cpuSet(list);
   add(plan.join, {
@@ -74,6 +79,7 @@ export function planAffinity(plan: ExecPlan, request: ExecRequest, when: "initia
     args: [0, set.length, bytes(set)],
     what: `run on the processors ${JSON.stringify(list)}`,
     pointer: `/process/execCPUAffinity/${when}`,
+    hint: "the container's cpuset has to have one of them",
   });
 }
 
@@ -104,6 +110,8 @@ export function planJoin(plan: ExecPlan, request: ExecRequest, cgroup: Slot | un
   });
   add(join, reply(plan.slots), { call: "exit_group", args: [0], what: "end the first agent" });
   place(join, child);
+  // Here, not before clone3: being born into a cgroup with a cpuset sets the processors anew (before Linux 6.2).
+  planAffinity(plan, request, "final");
   if (cgroup !== undefined) add(join, { call: "close", args: [cgroup], what: "close the cgroup" });
   add(join, { call: "close", args: [request.pidfd], what: "close the pidfd" });
 }
