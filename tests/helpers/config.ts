@@ -1,3 +1,5 @@
+import { cgroupsPathFor } from "./manager.ts";
+
 /** The part of config.json that the tests change. Wrong on purpose in bad-config.test.ts, which writes text instead. */
 export interface Config {
   ociVersion: string;
@@ -70,6 +72,8 @@ export interface Linux {
   timeOffsets?: Partial<Record<"boottime" | "monotonic", { secs: number; nanosecs?: number }>>;
   devices?: Device[];
   cgroupsPath?: string;
+  /** Wrong on purpose in resources-bad-input.test.ts, so that it is anything. */
+  resources?: Record<string, unknown>;
   rootfsPropagation?: string;
   maskedPaths?: string[];
   readonlyPaths?: string[];
@@ -105,7 +109,7 @@ export function baseConfig(id: string): Config {
       },
     ],
     linux: {
-      cgroupsPath: `/${id}`,
+      cgroupsPath: cgroupsPathFor(id),
       namespaces: ["pid", "network", "ipc", "uts", "mount"].map((type) => ({ type })),
     },
   };

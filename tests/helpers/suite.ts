@@ -226,6 +226,13 @@ export function suite(topic: string) {
     bunTest(name, () => body(name, action), slow(options.limit ?? 20_000));
   }
 
+  /** Tests that this machine cannot run, for one reason: it is printed once. */
+  function testsElsewhere(titles: readonly string[], reason: string): void {
+    for (const title of titles) names.add(`${topic}: ${title}`);
+    console.log(`skipped: ${topic}: ${titles.join("; ")}: ${reason}`);
+    bunTest.skip(`${topic}: ${reason}`, () => {});
+  }
+
   afterAll(() => {
     removeLeaks(mark);
     if (mountsUnder(home).length === 0) rmSync(home, { recursive: true, force: true });
@@ -238,7 +245,7 @@ export function suite(topic: string) {
 
   const commands = { runtime, runtimeBeside, run, create, start, state, kill, exec, remove };
   const helpers = { bundle, see, refusal, started, status, untilStatus, knownIds, after, mountHere };
-  return { test, home, root, mark, ...commands, ...helpers };
+  return { test, testsElsewhere, home, root, mark, ...commands, ...helpers };
 }
 
 /** The result, when the command succeeded. */

@@ -1,0 +1,118 @@
+/**
+ * Every property of linux.resources, read back from the kernel's files after create and after update. One list of cases for
+ * cgroup v1 and v2, for who makes the cgroup (MANAGER=cgroupfs or systemd), and for tsrun, runc and crun.
+ */
+import { afterAll, expect } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import {
+  addHierarchy,
+  cgroupFile,
+  controllerOf,
+  controllerPlace,
+  loopDevice,
+  missingFile,
+} from "./helpers/cgroup-files.ts";
+import { MANAGER, scopeOf, unitProperty } from "./helpers/manager.ts";
+import { type Files, type ResourceCase, type Resources, resourceCases } from "./helpers/resource-cases.ts";
+import { type Bundle, mustSucceed, type RunOptions, suite } from "./helpers/suite.ts";
+
+/** Where nothing is bound to v1, memory is v2's. */
+const onlyV2 = controllerPlace("memory")?.version !== 1;
+const lane = `${onlyV2 ? "v2" : "v1"}${MANAGER === "systemd" ? "-systemd" : ""}`;
+
+const { test, testsElsewhere, bundle, create, runtime, home, mountHere, after } = suite(`resources-${lane}`);
+
+const own = mkdtempSync("/tmp/tsrun-loop-");
+const loop = loopDevice(`${own}/disk`);
+afterAll(() => {
+  loop.release();
+  rmSync(own, { recursive: true });
+});
+
+/** A created container with these resources, and its process id. */
+function created(resources: Resources, options: RunOptions = {}): Bundle & { pid: number } {
+  const b = bundle((config) => (config.linux.resources = { ...resources }));
+  const pidFile = `${b.dir}/pid`;
+  mustSucceed(create(b, { ...options, flags: ["--pid-file", pidFile] }));
+  return { ...b, pid: Number(readFileSync(pidFile, "utf8")) };
+}
+
+function update(b: Bundle, resources: Resources): void {
+  mustSucceed(runtime(["update", "--resources", "-", b.id], { stdin: JSON.stringify(resources) }));
+}
+
+/** Compares lines: a file may have more of them than a case is about. */
+function expectFiles(when: string, pid: number, files: Files): void {
+  const found: Record<string, string> = {};
+  for (const [file, wanted] of Object.entries(files)) {
+    const text = cgroupFile(pid, file);
+    const lines = new Set(text.split("\n"));
+    found[file] = wanted !== "" && wanted.split("\n").every((line) => lines.has(line)) ? wanted : text;
+  }
+  expect([when, found]).toEqual([when, { ...files }]);
+}
+
+function expectUnit(when: string, id: string, properties: Readonly<Record<string, string>> = {}): void {
+  if (MANAGER !== "systemd") return;
+  const found = Object.keys(properties).map((name) => [name, unitProperty(scopeOf(id), name)]);
+  expect([when, Object.fromEntries(found)]).toEqual([when, { ...properties }]);
+}
+
+/** Hierarchies of v1 that this machine does not mount, as most do not: a test does it for itself. */
+const MOUNTABLE = ["net_cls", "net_prio"];
+
+function isMountable(file: string): boolean {
+  const controller = controllerOf(file);
+  return !onlyV2 && MOUNTABLE.includes(controller) && controllerPlace(controller) === undefined && isKnown(controller);
+}
+
+function isKnown(controller: string): boolean {
+  return readFileSync("/proc/cgroups", "utf8").includes(`\n${controller}\t`);
+}
+
+/** Which version's names a controller's files have: of where the controller is, or else of the whole machine. */
+function versionOf(file: string): 1 | 2 {
+  const lane = onlyV2 ? 2 : 1;
+  return controllerOf(file) === "cgroup" ? lane : (controllerPlace(controllerOf(file))?.version ?? lane);
+}
+
+/** What to look at on this machine; undefined where the property means nothing. */
+function filesHere(at: { readonly v1?: Files; readonly v2?: Files } | undefined): Files | undefined {
+  const of = (files: Files | undefined, version: 1 | 2) =>
+    Object.entries(files ?? {}).filter(([file]) => versionOf(file) === version);
+  const chosen = [...of(at?.v1, 1), ...of(at?.v2, 2)];
+  return chosen.length === 0 ? undefined : Object.fromEntries(chosen);
+}
+
+/** Why this machine cannot run a case, or undefined. */
+function skipReason(each: ResourceCase): string | undefined {
+  const needed = Object.keys(filesHere(each)!).filter((file) => !isMountable(file));
+  return needed.map(missingFile).find((reason) => reason !== undefined);
+}
+
+/** The cases that mean something on this machine's version, with the reason why it cannot run them. */
+const cases = resourceCases(loop, missingFile("io.bfq.weight") === undefined)
+  .filter((each) => filesHere(each) !== undefined)
+  .map((each) => ({ each, reason: skipReason(each) }));
+
+const reasons = new Set(cases.map(({ reason }) => reason).filter((reason) => reason !== undefined));
+for (const why of reasons) {
+  const titles = cases.filter(({ reason }) => reason === why).map(({ each }) => each.title);
+  testsElsewhere(titles, why);
+}
+
+for (const { each, reason } of cases) {
+  if (reason !== undefined) continue;
+  test(each.title, () => {
+    const files = filesHere(each)!;
+    if (Object.keys(files).some(isMountable)) addHierarchy(MOUNTABLE.join(","), `${home}/cgroups`, mountHere, after);
+    const b = created(each.resources);
+    expectFiles("after create", b.pid, files);
+    expectUnit("after create", b.id, each.unit);
+    const changed = filesHere(each.update);
+    if (each.update === undefined || changed === undefined) return;
+    update(b, each.update.resources);
+    expectFiles("after update", b.pid, changed);
+    expectUnit("after update", b.id, each.update.unit);
+  });
+}
