@@ -2,6 +2,7 @@ import { planCgroup } from "../cgroup/cgroupfs.ts";
 import type { CgroupManager } from "../cgroup/choose.ts";
 import { planLimits } from "../cgroup/limits.ts";
 import { cgroupDirectories, cgroupMap, cgroupRecord } from "../cgroup/paths.ts";
+import { planResources } from "../cgroup/plan-resources.ts";
 import { type CgroupFindings, readCgroups } from "../cgroup/read-cgroups.ts";
 import type { HostFacts } from "../host/facts.ts";
 import {
@@ -16,7 +17,7 @@ import {
 } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { type Slot, slot } from "../plan/step.ts";
-import type { Config } from "../spec/types.ts";
+import type { Config, Resources } from "../spec/types.ts";
 import { readResolvedDestinations } from "./resolved-destinations.ts";
 
 /** What a container is planned from: by create, which does it, and by `tsrun plan`, which prints it. */
@@ -67,8 +68,23 @@ export function continuePlan(request: PlanRequest, plan: PlanContext): void {
 
 /** Everything else but what start does. */
 export function completePlan(request: PlanRequest, plan: PlanContext): void {
+  const resources = request.config.linux?.resources;
+  if (resources !== undefined) planLimitsOf(request, plan, resources);
   planProcess(plan, { ...request, cgroupPaths: plan.cgroupPaths });
   if (request.pidfdSocket !== undefined) planSendPidfd(plan, plan.initPid, request.pidfdSocket);
+}
+
+/** Before the process gets its scheduling policy: v1 has none that is real-time without a limit for it. */
+function planLimitsOf({ cgroupManager, facts }: PlanRequest, plan: PlanContext, resources: Resources): void {
+  if (cgroupManager === "disabled") {
+    if (Object.keys(resources).length > 0) plan.warnings.push("linux.resources has no effect without a cgroup manager");
+    return;
+  }
+  const directories = facts.cgroup.hierarchies.flatMap((hierarchy) => {
+    const path = plan.cgroupPaths.get(hierarchy.mount);
+    return path === undefined ? [] : [{ hierarchy, path }];
+  });
+  plan.warnings.push(...planResources(plan.attach, plan.slots, cgroupRecord(directories), resources));
 }
 
 function planConsole(request: PlanRequest, plan: PlanContext): Slot | undefined {

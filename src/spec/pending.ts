@@ -9,16 +9,13 @@ export function pendingProperties({ process, linux }: Config): string[] {
     ["process.apparmorProfile", process?.apparmorProfile],
     ["process.selinuxLabel", process?.selinuxLabel],
     ["linux.mountLabel", linux?.mountLabel],
-    ...Object.entries(linux?.resources ?? {}).map(([name, value]): [string, unknown] => [
-      `linux.resources.${name}`,
-      value,
-    ]),
+    ["linux.resources.devices", linux?.resources?.devices],
     ["linux.seccomp", linux?.seccomp],
     ["linux.intelRdt", linux?.intelRdt],
     ["linux.netDevices", linux?.netDevices],
     ["linux.memoryPolicy", linux?.memoryPolicy],
   ];
-  return pending.filter(([name, value]) => !isEmpty(value) && !name.endsWith(".$schema")).map(([name]) => name);
+  return pending.filter(([, value]) => !isEmpty(value)).map(([name]) => name);
 }
 
 function isEmpty(value: unknown): boolean {
