@@ -9,18 +9,16 @@ import {
   cgroupFile,
   controllerOf,
   controllerPlace,
+  LANE,
   loopDevice,
   missingFile,
+  onlyV2,
 } from "./helpers/cgroup-files.ts";
 import { MANAGER, scopeOf, unitProperty } from "./helpers/manager.ts";
 import { type Files, type ResourceCase, type Resources, resourceCases } from "./helpers/resource-cases.ts";
 import { type Bundle, mustSucceed, type RunOptions, suite } from "./helpers/suite.ts";
 
-/** Where nothing is bound to v1, memory is v2's. */
-const onlyV2 = controllerPlace("memory")?.version !== 1;
-const lane = `${onlyV2 ? "v2" : "v1"}${MANAGER === "systemd" ? "-systemd" : ""}`;
-
-const { test, testsElsewhere, bundle, create, runtime, home, mountHere, after } = suite(`resources-${lane}`);
+const { test, testsElsewhere, bundle, create, runtime, home, mountHere, after } = suite(`resources-${LANE}`);
 
 const own = mkdtempSync("/tmp/tsrun-loop-");
 const loop = loopDevice(`${own}/disk`);

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { command } from "./command.ts";
+import { MANAGER } from "./manager.ts";
 
 /** Where the kernel has a controller on this machine: bound to a hierarchy of v1, or free for v2. */
 export interface ControllerPlace {
@@ -19,6 +20,17 @@ export function controllerPlace(controller: string): ControllerPlace | undefined
   return isThere ? { version: 2, mount: v2.point } : undefined;
 }
 
+/** Why this machine cannot do what a controller is for, or undefined when it can. */
+export function missingController(controller: string): string | undefined {
+  return controllerPlace(controller) === undefined ? `the kernel has no controller ${controller} to give` : undefined;
+}
+
+/** Where nothing is bound to v1, memory is v2's, or nobody's. */
+export const onlyV2 = controllerPlace("memory")?.version !== 1;
+
+/** For what differs with it: the names of tests, so that differences of other runtimes can be told for each. */
+export const LANE = `${onlyV2 ? "v2" : "v1"}${MANAGER === "systemd" ? "-systemd" : ""}`;
+
 /** `memory.max` is of the controller `memory`, `hugetlb.2MB.max` of `hugetlb`. */
 export function controllerOf(file: string): string {
   return file.slice(0, file.indexOf("."));
@@ -31,7 +43,7 @@ export function controllerOf(file: string): string {
 export function missingFile(file: string): string | undefined {
   const controller = controllerOf(file);
   const place = controllerPlace(controller);
-  if (place === undefined) return `the kernel has no controller ${controller} to give`;
+  if (place === undefined) return missingController(controller);
   if (place.version === 2 && !words(`${place.mount}/cgroup.subtree_control`).includes(controller)) return undefined;
   const probe = `${place.mount}/t${process.pid}-probe`;
   mkdirSync(probe);
