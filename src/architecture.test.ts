@@ -43,7 +43,7 @@ const SHAPES = ["host/facts.ts"];
 /** The options as parsed: a shape that `container` knows, not the command line behind it. */
 const OPTIONS = "cli/options.ts";
 /** Pure files in folders that are not. */
-const PURE_FILES = /^cgroup\/(device-filter|resources-v[12])\.ts$/;
+const PURE_FILES = /^cgroup\/(device-[a-z]+|plan-device-rules|resources-v[12]|gvariant|systemd-(annotations|properties|unit)|unit-property)\.ts$/;
 /** What takes milliseconds to load, or promises to use. */
 const SLOW = /^(node:|zod|yargs|ajv)/;
 
