@@ -2,13 +2,12 @@ import { realpathSync } from "node:fs";
 import { errnoName, errnoText } from "../abi/errno.ts";
 import { AT_FDCWD } from "../abi/fcntl.ts";
 import { chooseCgroupManager } from "../cgroup/choose.ts";
-import { limitedControllers } from "../cgroup/limits.ts";
 import { cgroupDirectories } from "../cgroup/paths.ts";
 import type { Command, CommandInput, Globals } from "../cli/options.ts";
 import { printError } from "../cli/output.ts";
 import { stdioToOwn } from "../container/request.ts";
 import { printChanges } from "../container/try-changes.ts";
-import { type TryHost, tryConfig, tryLimits } from "../container/try-config.ts";
+import { type TryHost, tryConfig } from "../container/try-config.ts";
 import { explainForRoot, explainWithoutRoot, readUserNamespaceSettings } from "../container/try-explain.ts";
 import { startJanitor } from "../container/try-janitor.ts";
 import { type Keep, openKeep } from "../container/try-keep.ts";
@@ -18,7 +17,7 @@ import { TsrunError } from "../errors.ts";
 import type { HostFacts } from "../host/facts.ts";
 import { readFacts } from "../host/read-facts.ts";
 import { sys } from "../kernel/kernel.ts";
-import type { Limits, Trial } from "../plan/trial.ts";
+import type { Trial } from "../plan/trial.ts";
 import { parseConfig } from "../spec/load.ts";
 import type { Config } from "../spec/types.ts";
 import { stateRoot } from "../state/root.ts";
@@ -29,14 +28,13 @@ import { runContainer } from "./run.ts";
 export const tryCommand: Command<"try"> = (input) => {
   const { options, args, globals } = input;
   const facts = readFacts();
-  const limits = tryLimits(options);
-  checkLimits(limits, facts.cgroup);
   const given = tryConfig(options, args, readHost(facts));
+  if (given.linux?.resources !== undefined) checkLimits(given.linux.resources, facts.cgroup);
   checkSources(given);
   const { config } = parseConfig(JSON.stringify(given), "what the options ask for");
   const keep = options.keep === undefined ? undefined : openKeep(options.keep);
   try {
-    const trial = newTrial(config, facts, limits, keep);
+    const trial = newTrial(config, facts, keep);
     const status = runTrial(input, config, trial, facts, globals);
     const made = [config.process?.cwd ?? "/", ...(config.mounts ?? []).map(({ destination }) => destination)];
     if (keep !== undefined) printError(printChanges(keep.finish(trial.root.parts, made)));
@@ -102,12 +100,12 @@ function checkSources(config: Config): void {
   }
 }
 
-function newTrial(config: Config, facts: HostFacts, limits: Limits, keep: Keep | undefined): Trial {
+function newTrial(config: Config, facts: HostFacts, keep: Keep | undefined): Trial {
   const inUserNamespace = facts.euid !== 0 || facts.inUserNamespace;
   const tree = readHostTree();
   const open = () => openDirectories(tree, [config.process?.cwd, process.env.HOME]);
   const parts = inUserNamespace ? splitParts(tree, open()) : wholeParts(tree);
-  return { root: { keep: keep?.directory, inUserNamespace, parts }, limits };
+  return { root: { keep: keep?.directory, inUserNamespace, parts } };
 }
 
 function runTrial(
@@ -119,7 +117,7 @@ function runTrial(
 ): number {
   const id = options.name ?? `try-${sys("getpid")}`;
   const root = stateRoot(globals.root);
-  const isLimited = limitedControllers(trial.limits).length > 0;
+  const isLimited = config.linux?.resources !== undefined;
   // Without root there is hardly ever a cgroup to be had, and without limits no need of one.
   const cgroupManager = facts.euid === 0 || isLimited ? chooseCgroupManager(globals) : "disabled";
   const request = {

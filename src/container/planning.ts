@@ -1,6 +1,5 @@
 import { planCgroup } from "../cgroup/cgroupfs.ts";
 import type { CgroupManager } from "../cgroup/choose.ts";
-import { planLimits } from "../cgroup/limits.ts";
 import { cgroupDirectories, cgroupMap, cgroupRecord } from "../cgroup/paths.ts";
 import { planResources } from "../cgroup/plan-resources.ts";
 import { type CgroupFindings, readCgroups } from "../cgroup/read-cgroups.ts";
@@ -46,7 +45,6 @@ export function beginPlan(request: PlanRequest, socketPath: string | undefined):
   const used = found.cgroups.map(({ directory }) => directory);
   const plan = newPlan({ ...request, cgroupPaths: cgroupMap(used) });
   planBeginning(plan, planCgroup(plan, found.cgroups));
-  if (request.trial !== undefined) planLimits(plan, request.trial.limits);
   if (socketPath !== undefined) planListen(plan, socketPath);
   return { plan, cgroups: cgroupRecord(used) };
 }

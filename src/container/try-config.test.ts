@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type TryHost, type TryOptions, tryConfig, tryLimits } from "./try-config.ts";
+import { type TryHost, type TryOptions, tryConfig, tryResources } from "./try-config.ts";
 
 const plain: TryOptions = { network: "none", readOnly: false, mount: [], env: [] };
 const root: TryHost = {
@@ -69,19 +69,26 @@ describe("limits", () => {
     ["10b", 10],
     ["3k", 3072],
   ])("--memory %s", (text, bytes) => {
-    expect(tryLimits({ ...plain, memory: text }).memory).toBe(bytes);
+    expect(tryResources({ ...plain, memory: text })).toEqual({ memory: { limit: bytes, swap: bytes } });
   });
 
   test.each(["", "0", "-1", "1x", "1 m", "m", "0.0001", "99999999t", "1e9"])("--memory %s is refused", (memory) => {
-    expect(() => tryLimits({ ...plain, memory })).toThrow("is not a number of bytes");
+    expect(() => tryResources({ ...plain, memory })).toThrow("is not a number of bytes");
   });
 
   test.each(["", "0", "0.001", "-1", "1e3", "one", "1.", ".5"])("--cpus %s is refused", (cpus) => {
-    expect(() => tryLimits({ ...plain, cpus })).toThrow("is not a number of processors");
+    expect(() => tryResources({ ...plain, cpus })).toThrow("is not a number of processors");
   });
 
-  test("--cpus 1.5", () => {
-    expect(tryLimits({ ...plain, cpus: "1.5", pids: 3 })).toEqual({ memory: undefined, cpus: 1.5, pids: 3 });
+  test("--cpus 1.5 --pids 3", () => {
+    const cpu = { quota: 150_000, period: 100_000 };
+    expect(tryResources({ ...plain, cpus: "1.5", pids: 3 })).toEqual({ cpu, pids: { limit: 3 } });
+    expect(tryConfig({ ...plain, cpus: "1.5" }, [], root).linux?.resources).toEqual({ cpu });
+  });
+
+  test("none", () => {
+    expect(tryResources(plain)).toBeUndefined();
+    expect(tryConfig(plain, [], root).linux).not.toHaveProperty("resources");
   });
 });
 

@@ -1,8 +1,7 @@
 import { TsrunError } from "../errors.ts";
 import { cleanPath } from "../plan/paths.ts";
-import type { Limits } from "../plan/trial.ts";
 import { defaultConfig } from "../spec/default-config.ts";
-import type { Config, Mount, Namespace, Process, User } from "../spec/types.ts";
+import type { Config, Mount, Namespace, Process, Resources, User } from "../spec/types.ts";
 
 /** The options of `tsrun try` that the config is made from. */
 export interface TryOptions {
@@ -38,6 +37,7 @@ export interface TryHost {
 /** The config of a container without an image; its root is made by planOverlayRoot. Throws for options that are wrong. */
 export function tryConfig(options: TryOptions, command: readonly string[], host: TryHost): Config {
   const linux = defaultConfig().linux!;
+  const resources = tryResources(options);
   return {
     ociVersion: "1.3.0",
     process: tryProcess(options, command, host),
@@ -47,6 +47,7 @@ export function tryConfig(options: TryOptions, command: readonly string[], host:
     linux: {
       namespaces: namespaces(options, host),
       ...(host.caller === undefined ? {} : singleId(host.caller)),
+      ...(resources === undefined ? {} : { resources }),
       maskedPaths: linux.maskedPaths ?? [],
       readonlyPaths: linux.readonlyPaths ?? [],
     },
@@ -171,14 +172,22 @@ function wrong(option: string, found: string, expected: string): TsrunError {
   });
 }
 
-/** The limits that the options ask for. */
-export function tryLimits({ memory, cpus, pids }: TryOptions): Limits {
-  return {
-    memory: memory === undefined ? undefined : parseBytes(memory),
-    cpus: cpus === undefined ? undefined : parseCpus(cpus),
-    pids,
-  };
+/** The limits that the options ask for. Swap is not to evade the limit of memory. */
+export function tryResources({ memory, cpus, pids }: TryOptions): Resources | undefined {
+  const resources: Resources = {};
+  if (memory !== undefined) {
+    const limit = parseBytes(memory);
+    resources.memory = { limit, swap: limit };
+  }
+  if (cpus !== undefined) {
+    resources.cpu = { quota: Math.round(parseCpus(cpus) * CPU_PERIOD), period: CPU_PERIOD };
+  }
+  if (pids !== undefined) resources.pids = { limit: pids };
+  return Object.keys(resources).length === 0 ? undefined : resources;
 }
+
+/** Microseconds; the kernel's own default, which is what people compare with. */
+const CPU_PERIOD = 100_000;
 
 /** `512m`, `2g`, `1.5G`, `1048576`: powers of 1,024, as engines have them. */
 function parseBytes(text: string): number {

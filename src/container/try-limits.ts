@@ -1,17 +1,29 @@
 import { AT_FDCWD } from "../abi/fcntl.ts";
-import { hierarchyOf, type LimitController, limitedControllers } from "../cgroup/limits.ts";
 import { TsrunError } from "../errors.ts";
 import type { CgroupFacts, CgroupHierarchy } from "../host/facts.ts";
 import { readText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
-import type { Limits } from "../plan/trial.ts";
+import type { Resources } from "../spec/types.ts";
 
-/** Throws for a limit that no cgroup can enforce here: a limit that is not one would be worse than none. */
-export function checkLimits(limits: Limits, facts: CgroupFacts): void {
-  for (const controller of limitedControllers(limits)) checkController(controller, facts);
+/** What `tsrun try` has an option for; each is a property of linux.resources as well. */
+const CONTROLLERS = ["memory", "cpu", "pids"] as const;
+
+type Controller = (typeof CONTROLLERS)[number];
+
+/** Throws for a limit that no cgroup can enforce here: in terms of the options, and before anything is made. */
+export function checkLimits(resources: Resources, facts: CgroupFacts): void {
+  for (const controller of CONTROLLERS) if (resources[controller] !== undefined) checkController(controller, facts);
 }
 
-function checkController(controller: LimitController, facts: CgroupFacts): void {
+/** Where a controller is: bound to a v1 hierarchy, or else in the v2 one, when there is one. */
+function hierarchyOf({ hierarchies }: CgroupFacts, controller: Controller): CgroupHierarchy | undefined {
+  return (
+    hierarchies.find(({ controllers }) => controllers.includes(controller)) ??
+    hierarchies.find(({ version }) => version === 2)
+  );
+}
+
+function checkController(controller: Controller, facts: CgroupFacts): void {
   const hierarchy = hierarchyOf(facts, controller);
   if (hierarchy === undefined || !isEnabled(hierarchy, controller)) throw missing(controller);
   const parent = parentOf(hierarchy, facts);
@@ -27,7 +39,7 @@ function parentOf({ mount, own }: CgroupHierarchy, { mode }: CgroupFacts): strin
   return path === "/" ? mount : mount + path;
 }
 
-function isEnabled({ version, mount }: CgroupHierarchy, controller: LimitController): boolean {
+function isEnabled({ version, mount }: CgroupHierarchy, controller: Controller): boolean {
   return version === 1 || words(`${mount}/cgroup.controllers`).includes(controller);
 }
 
@@ -43,11 +55,11 @@ function isWritable(path: string): boolean {
   return sys("faccessat2", AT_FDCWD, path, W_OK, AT_EACCESS) === 0;
 }
 
-function optionOf(controller: LimitController): string {
+function optionOf(controller: Controller): string {
   return controller === "cpu" ? "--cpus" : `--${controller}`;
 }
 
-function missing(controller: LimitController): TsrunError {
+function missing(controller: Controller): TsrunError {
   const hint =
     controller === "memory"
       ? "some distributions leave it off: start the kernel with cgroup_enable=memory"
@@ -56,7 +68,7 @@ function missing(controller: LimitController): TsrunError {
   return new TsrunError(message, { code: "ENOTSUP", hint });
 }
 
-function notDelegated(controller: LimitController, parent: string): TsrunError {
+function notDelegated(controller: Controller, parent: string): TsrunError {
   const message = `cannot limit ${controller}: the cgroup controller "${controller}" is not delegated to you in "${parent}" (${optionOf(controller)})`;
   const hint = "as root, or where systemd runs: systemd-run --user --scope -p Delegate=yes tsrun try …";
   return new TsrunError(message, { code: "EACCES", hint });

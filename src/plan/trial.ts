@@ -6,15 +6,6 @@ import { add } from "./step.ts";
 /** What `tsrun try` wants of a container that no config.json can say. */
 export interface Trial {
   readonly root: OverlayRoot;
-  readonly limits: Limits;
-}
-
-export interface Limits {
-  /** Bytes. */
-  readonly memory?: number | undefined;
-  /** Processors' worth of time. */
-  readonly cpus?: number | undefined;
-  readonly pids?: number | undefined;
 }
 
 /** The container ends with the tsrun that waits for it. Late: a change of user takes it back (prctl(2)). */
