@@ -23,7 +23,7 @@ endif
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: help setup test-setup build generate check test integration bench demo man install clean
+.PHONY: help setup test-setup build generate check test test-guest integration bench demo man install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -57,6 +57,10 @@ check: setup ## types, lint, format, generated files, unit tests; needs no root
 
 test: test-setup ## everything: check, builds, integration, other people's suites; installs what it needs; needs root
 	@$(bun) scripts/run-suites.ts check build integration conformance
+
+# FILES=tests/exec.test.ts for one file, SUITE=trixie for another Debian.
+test-guest: test-setup build ## the tests in a guest with systemd, cgroup v2 and AppArmor; needs root
+	@GUEST_SUITE=$(SUITE) tests/guest/run.sh $(FILES)
 
 integration: build ## the tests in tests/ only; needs root
 	@$(bun) scripts/run-suites.ts integration

@@ -23,6 +23,10 @@ TOOLS="
 /usr/bin/newuidmap uidmap
 /usr/bin/unshare util-linux
 /usr/bin/mandoc mandoc
+/usr/bin/qemu-system-x86_64 qemu-system-x86
+/usr/bin/qemu-img qemu-utils
+/usr/bin/mmdebstrap mmdebstrap
+/sbin/mke2fs e2fsprogs
 "
 
 packages() {

@@ -1,0 +1,13 @@
+#!/bin/sh
+# What tests/guest/run.sh runs inside the guest, in a copy of the tree.
+set -eu
+set -a
+. ./environment
+set +a
+export TSRUN_GUEST=1 TEST_TIME_FACTOR="${TEST_TIME_FACTOR:-10}" NO_COLOR=1
+if [ $# = 0 ]; then
+  for file in tests/*.test.ts tests/guest/*.test.ts; do
+    grep -q "^$(basename "$file"):" tests/guest/left-out || set -- "$@" "./$file"
+  done
+fi
+exec tests/run.sh "$@"

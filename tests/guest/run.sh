@@ -1,0 +1,35 @@
+#!/bin/bash
+# Runs the integration tests in the guest of scripts/guest: systemd, cgroup v2 with all controllers, AppArmor, an ordinary
+# user with a cgroup of its own. As root; bin/tsrun must be built.
+#
+#   tests/guest/run.sh                                   every test but those that tests/guest/left-out names
+#   tests/guest/run.sh tests/hooks.test.ts -t timeout    arguments as of tests/run.sh
+#
+# RUNTIME, MANAGER, VIEW, LOOPS: as of tests/run.sh; RUNTIME may be a path. GUEST_LIMIT: seconds for all tests, 1500 by default.
+# GUEST_SUITE: another Debian (trixie). GUEST_BOOT: kernel arguments, for a guest that is started anew.
+set -euo pipefail
+cd "$(dirname "$(realpath "$0")")/../.."
+
+mkdir -p build
+directory=$(mktemp -d build/guest.XXXXXX)
+trap 'rm -rf "$directory"' EXIT
+trap 'exit 130' INT TERM HUP
+
+# Hard links: the programs have 100 MB each.
+cp -al --parents package.json tsconfig.json src tests scripts node_modules/@oven/bun-linux-x64 "$directory"
+runtime=${RUNTIME:-bin/tsrun}
+case $runtime in */*)
+  mkdir "$directory/bin"
+  cp -a "$runtime" "$directory/bin/"
+  runtime=bin/$(basename "$runtime")
+  ;;
+esac
+cp tests/guest/inside.sh "$directory/work"
+{
+  echo "RUNTIME=$runtime"
+  env | grep -E '^(MANAGER|VIEW|LOOPS)=' || true
+} >"$directory/environment"
+
+options=(--limit "${GUEST_LIMIT:-1500}" --suite "${GUEST_SUITE:-bookworm}")
+[ -z "${GUEST_BOOT:-}" ] || options+=(--boot "$GUEST_BOOT")
+scripts/guest/run.sh "${options[@]}" "$directory" "$@"
