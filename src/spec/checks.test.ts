@@ -29,6 +29,33 @@ const cases: [string, Parameters<typeof config>[0], Parameters<typeof config>[0]
   ["version", { ociVersion: "1.9.3-rc.1+dev" }, { ociVersion: "2.0.0" }, '/ociVersion found "2.0.0"'],
   ["version is semver", { ociVersion: "1.0.2-dev" }, { ociVersion: "1.0" }, "/ociVersion"],
   ["root", {}, { root: undefined }, "/root missing"],
+  [
+    "device rule: type",
+    { linux: { resources: { devices: [{ allow: true }, { allow: false, type: "a" }, { allow: false, type: "b" }] } } },
+    { linux: { resources: { devices: [{ allow: true, type: "p" }] } } },
+    '/linux/resources/devices/0/type found "p"',
+  ],
+  [
+    "device rule: access",
+    {
+      linux: {
+        resources: {
+          devices: [
+            { allow: true, access: "mwr" },
+            { allow: false, access: "" },
+          ],
+        },
+      },
+    },
+    { linux: { resources: { devices: [{ allow: true, access: "rwx" }] } } },
+    '/linux/resources/devices/0/access found "rwx"',
+  ],
+  [
+    "device rule: numbers",
+    { linux: { resources: { devices: [{ allow: true, type: "c", major: -1, minor: 0 }] } } },
+    { linux: { resources: { devices: [{ allow: true, type: "c", major: 1, minor: -2 }] } } },
+    "/linux/resources/devices/0/minor found -2",
+  ],
   ["root.path", {}, { root: { path: "" } }, "/root/path"],
   [
     "env =",

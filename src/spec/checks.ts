@@ -1,4 +1,5 @@
 /** What a document of the right shape may still get wrong: a list of small rules, each named for what it demands. */
+import { deviceRulesMakeSense } from "./checks/device-rules.ts";
 import { hooksCanRun } from "./checks/hooks.ts";
 import { mappingsHaveUserNamespace, processIsMapped } from "./checks/ids.ts";
 import {
@@ -37,6 +38,7 @@ export function checkConfig(config: Config, tolerant: boolean): Report {
     [linux?.uidMappings ?? linux?.gidMappings, mappingsHaveUserNamespace],
     [linux?.timeOffsets, timeOffsetsHaveNamespace],
     [linux?.devices, devicesHaveNumbers],
+    [linux?.resources?.devices, deviceRulesMakeSense],
     [linux?.sysctl, sysctlsAreNamespaced],
     [linux?.maskedPaths ?? linux?.readonlyPaths, maskedPathsAreAbsolute],
     [linux?.seccomp, seccompNotifyHasListener],
