@@ -1,7 +1,7 @@
 import { expect } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { waiting } from "./helpers/config.ts";
-import { mustFail, mustSucceed, suite } from "./helpers/suite.ts";
+import { mustFail, mustSucceed, suite, until } from "./helpers/suite.ts";
 
 const { test, started, exec, bundle, create, kill, untilStatus, state, runtime, runtimeBeside } = suite("exec");
 
@@ -60,7 +60,8 @@ test("--detach returns at once; the pid file holds digits only, of a process of 
   mustSucceed(exec(b, ["/bin/sleep", "777"], { flags: ["--detach", "--pid-file", file] }));
   const pid = readFileSync(file, "utf8");
   expect(pid).toMatch(/^[1-9]\d*$/);
-  expect(readFileSync(`/proc/${pid}/cmdline`, "utf8")).toBe("/bin/sleep\u0000777\u0000");
+  const program = () => readFileSync(`/proc/${pid}/cmdline`, "utf8") === "/bin/sleep\u0000777\u0000";
+  until(program, "the program to run: runc and crun return before it does", 2000);
   expect(readFileSync(`/proc/${pid}/cgroup`, "utf8")).toContain(b.id);
 });
 

@@ -1,8 +1,10 @@
 import { expect } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
-import { command, commandBeside } from "./helpers/command.ts";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { command, commandBeside, describeResult, type Running } from "./helpers/command.ts";
 import { findLeaks } from "./helpers/leaks.ts";
+import { agentCalls, parseStrace, processWhere } from "./helpers/strace.ts";
 import { type Bundle, mustSucceed, RUNTIME, RUNTIME_NAME, suite, until } from "./helpers/suite.ts";
+import { slow } from "./helpers/time.ts";
 
 const { test, bundle, create, start, remove, root, home, started, exec, status } = suite("killed-runtime");
 
@@ -160,3 +162,138 @@ for (const [title, argv, prepare] of [
     { limit: 300_000, skip: noStrace || manyThreads },
   );
 }
+
+interface AgentCall extends Call {
+  /** The agent until it has made the namespaces, or the container's first process. */
+  readonly process: "agent" | "init";
+}
+
+/** What the agent asks of the kernel for `create`, and of what the init does, the first call of each kind. */
+async function callsOfAgent(b: Bundle): Promise<AgentCall[]> {
+  const file = `${home}/trace`;
+  const strace = commandBeside(["strace", "-f", "-qq", "-o", file, ...createArgs(b)]);
+  until(() => status(b) === "created", `${b.id} to be created`, 20_000);
+  mustSucceed(remove(b));
+  mustSucceed(await strace.finish());
+  const seen = parseStrace(readFileSync(file, "utf8"));
+  const agent = processWhere(seen, (calls) => agentCalls(calls).some(({ args }) => /\bCLONE_PARENT\b/.test(args)));
+  const init = seen.get(agent)!.find(({ name, args }) => name === "clone3" && args.includes("CLONE_PARENT"))!.result;
+  return (
+    [
+      ["agent", agentCalls(seen.get(agent)!)],
+      ["init", seen.get(init)!],
+    ] as const
+  )
+    .flatMap(([process, calls]) => {
+      const counts = new Map<string, number>();
+      return calls.map(({ name }) => {
+        const nth = (counts.get(name) ?? 0) + 1;
+        counts.set(name, nth);
+        return { process, name, nth };
+      });
+    })
+    .filter(({ process, nth }) => process === "agent" || nth === 1);
+}
+
+/** The processes that strace follows. */
+function tracees(strace: number): { pid: number; status: string }[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => ({ pid: Number(name), status: readIfThere(`/proc/${name}/status`) }))
+    .filter(({ status }) => status.includes(`TracerPid:\t${strace}\n`));
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+interface Struck {
+  readonly agent: number;
+  readonly runtime: number;
+}
+
+/**
+ * Waits until the process has been stopped at its call; whoever else stops, because it makes such a call too, goes on.
+ * Undefined when the runtime has ended before.
+ */
+async function stopAt({ process: wanted }: AgentCall, strace: Running): Promise<Struck | undefined> {
+  let runtime: number | undefined;
+  for (const end = Date.now() + slow(10_000); Date.now() < end; await Bun.sleep(1)) {
+    const all = tracees(strace.pid);
+    const own = all.find(({ pid }) => readIfThere(`/proc/${pid}/cmdline`).startsWith(RUNTIME));
+    if (runtime !== undefined && own === undefined) return undefined;
+    runtime = own?.pid;
+    for (const { pid, status } of all) {
+      if (!isStopped(pid)) continue;
+      const isAgent = readIfThere(`/proc/${pid}/cmdline`).startsWith("tsrun-agent");
+      const isInit = (/^NSpid:(.*)$/m.exec(status)?.[1] ?? "").trim().includes("\t");
+      if (isAgent && isInit === (wanted === "init") && runtime !== undefined) return { agent: pid, runtime };
+      goOn(pid);
+    }
+  }
+  throw new Error("strace did not get there");
+}
+
+/** A process that may have ended meanwhile. */
+function goOn(pid: number): void {
+  try {
+    process.kill(pid, "SIGCONT");
+  } catch {}
+}
+
+/** Strace stops everybody for a moment at each call; one that was sent SIGSTOP stays so. */
+function isStopped(pid: number): boolean {
+  const state = () => /^State:\t(.)/m.exec(readIfThere(`/proc/${pid}/status`))?.[1];
+  for (let i = 0; i < 4; i++) {
+    if (state() !== "T" && state() !== "t") return false;
+    Bun.sleepSync(1);
+  }
+  return true;
+}
+
+test(
+  "create, killed while the agent is at its system calls, which it goes on with while delete is at work",
+  async () => {
+    const first = waitingBundle();
+    const calls = await callsOfAgent(first);
+    expect(calls.filter(({ process }) => process === "agent").length).toBeGreaterThan(5);
+    expect(calls.filter(({ process }) => process === "init").length).toBeGreaterThan(15);
+    let struck = 0;
+    for (const call of calls) {
+      const b = waitingBundle();
+      const inject = `inject=${call.name}:signal=STOP:when=${call.nth}`;
+      const argv = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        `trace=${call.name}`,
+        "-e",
+        inject,
+        ...createArgs(b),
+      ];
+      const strace = commandBeside(argv);
+      const found = await stopAt(call, strace);
+      const when = `at ${call.name} number ${call.nth} of the ${call.process}`;
+      if (found !== undefined) {
+        struck++;
+        process.kill(found.runtime, "SIGKILL");
+        const removing = commandBeside([RUNTIME, "--root", root, "delete", "--force", b.id]);
+        await Bun.sleep(10);
+        goOn(found.agent);
+        const removed = await removing.finish();
+        if (removed.status !== 0) throw new Error(`${when}: delete --force: ${describeResult(removed)}`);
+      } else remove(b, { flags: ["--force"] });
+      await strace.finish();
+      mustBeRepairable(b, when);
+    }
+    expect(struck).toBeGreaterThan(calls.length * 0.9);
+  },
+  { limit: 300_000, skip: noStrace || (RUNTIME_NAME !== "tsrun" && "only tsrun has an agent") },
+);

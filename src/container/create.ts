@@ -112,6 +112,7 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   const socketPath = request.waitsForStart ? `/proc/self/fd/${directory}/${START_SOCKET}` : undefined;
   stage("plan the namespaces");
   const { plan, cgroups } = beginPlan(request, socketPath);
+  plan.lock.value = directory;
   stage("write the draft of the state");
   const state = newState(request, plan, cgroups);
   saveConfig(directory, request.configText);
@@ -124,6 +125,7 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   runProgram(plan.prepare, sys, stepObserver());
   const prepared = plan.prepare.steps.length;
   stage("start the agent");
+  inherit(directory);
   const agent = spawnAgent(directory, plan.listening?.value);
   undo.add(() => endAgent(agent));
   closeOnExec();
@@ -140,6 +142,12 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
 function planFileSystems(request: CreateRequest, plan: PlanContext): void {
   stage("plan the file systems");
   continuePlan(request, plan);
+}
+
+/** Until closeOnExec, for the agent. */
+function inherit(descriptor: number): void {
+  const F_SETFD = 2;
+  sys("fcntl", descriptor, F_SETFD, 0);
 }
 
 /** Everything that tsrun has open is its own again: hooks must not inherit what was meant for the agent. */

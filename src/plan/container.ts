@@ -65,6 +65,7 @@ export function newPlan(request: ContainerRequest): PlanContext {
     exec: program("exec", { silent: true }),
     warnings: [],
     initPid: slot(slots, "init"),
+    lock: slot(slots, "state directory"),
     rootfs: slot(slots, "rootfs"),
     noPivot: request.noPivot,
     cgroupPaths: request.cgroupPaths,

@@ -37,6 +37,8 @@ export interface PlanContext {
   readonly initPid: Slot;
   /** Where a container that waits for start listens; inherited by the init. */
   listening?: Slot | undefined;
+  /** The state directory with its lock, which the first agent inherits: see planClone. */
+  readonly lock: Slot;
   /** In build and enter: an O_PATH descriptor of the root of the container's file system, set by planRootfs. */
   readonly rootfs: Slot;
   /** --no-pivot: the root is moved over "/" and entered by chroot(2), for hosts that run from an initramfs. */

@@ -88,7 +88,11 @@ function planJoin(context: PlanContext, type: NamespaceType, path: string, point
   add(context.unshare, { call: "close", args: [fd], what: `close the ${type} namespace` });
 }
 
-/** The agent replies with the process id of the init and is gone; the init waits for the next batch. */
+/**
+ * The agent replies with the process id of the init and is gone; the init waits for the next batch. Until then the agent
+ * holds the container's lock as tsrun does: should tsrun be killed, nobody clears up while cgroups are still being made.
+ * The init does not hold it, for what it does may take as long as a dead file server likes.
+ */
 function planClone(context: PlanContext, flags: number, cgroup: Slot | undefined): void {
   const child = label();
   const SIGNAL_OF_PARENT = 0;
@@ -104,6 +108,7 @@ function planClone(context: PlanContext, flags: number, cgroup: Slot | undefined
   });
   add(context.unshare, reply(context.slots), { call: "exit_group", args: [0], what: "end the first agent" });
   place(context.unshare, child);
+  add(context.unshare, { call: "close", args: [context.lock], what: "leave the lock to tsrun" });
   // Nothing of the host may be reachable from here once the container's file system is (CVE-2024-21626).
   if (cgroup !== undefined) add(context.unshare, { call: "close", args: [cgroup], what: "close the cgroup" });
 }

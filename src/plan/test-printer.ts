@@ -97,6 +97,7 @@ export function testContext(config: Partial<Config> = {}, facts: Partial<HostFac
     exec: program("exec"),
     warnings: [],
     initPid: slot(slots, "init"),
+    lock: slot(slots, "state directory"),
     rootfs: slot(slots, "rootfs"),
     noPivot: false,
     cgroupPaths: new Map([["/sys/fs/cgroup", "/sys/fs/cgroup/test"]]),
