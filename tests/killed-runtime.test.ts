@@ -260,7 +260,7 @@ test(
   async () => {
     const first = waitingBundle();
     const calls = await callsOfAgent(first);
-    expect(calls.filter(({ process }) => process === "agent").length).toBeGreaterThan(5);
+    expect(calls.filter(({ process }) => process === "agent").length).toBeGreaterThan(3);
     expect(calls.filter(({ process }) => process === "init").length).toBeGreaterThan(15);
     let struck = 0;
     for (const call of calls) {
