@@ -26,6 +26,7 @@ const rlimit = (type: string, soft: number | bigint, hard: number | bigint) => (
 
 /** [rule, a config that keeps it, a config that breaks it, beginning of the fault] */
 const cases: [string, Parameters<typeof config>[0], Parameters<typeof config>[0], string][] = [
+  ...resourceCases(),
   ["version", { ociVersion: "1.9.3-rc.1+dev" }, { ociVersion: "2.0.0" }, '/ociVersion found "2.0.0"'],
   ["version is semver", { ociVersion: "1.0.2-dev" }, { ociVersion: "1.0" }, "/ociVersion"],
   ["root", {}, { root: undefined }, "/root missing"],
@@ -336,3 +337,77 @@ test("what is unusual but runs is a warning", () => {
     "linux.personality.flags is reserved by the specification and was ignored",
   ]);
 });
+
+function resourceCases(): typeof cases {
+  const rows: [string, good: object, bad: object, fault: string][] = [
+    ["memory.limit", { memory: { limit: -1 } }, { memory: { limit: -2 } }, "/memory/limit found -2"],
+    [
+      "memory.reservation",
+      { memory: { reservation: 0 } },
+      { memory: { reservation: -9 } },
+      "/memory/reservation found -9",
+    ],
+    ["memory.kernelTCP", { memory: { kernelTCP: 1 } }, { memory: { kernelTCP: -3 } }, "/memory/kernelTCP found -3"],
+    [
+      "memory.swap is not less than memory.limit",
+      { memory: { limit: 10, swap: 10 } },
+      { memory: { limit: 11, swap: 10 } },
+      "/memory/swap memory+swap limit should be >= memory limit",
+    ],
+    [
+      "memory.swap has a memory.limit",
+      { memory: { swap: -1 } },
+      { memory: { swap: 10 } },
+      "/memory/swap unable to set swap limit without memory limit",
+    ],
+    [
+      "memory.swap beyond what a double holds",
+      { memory: { limit: 9007199254740993n, swap: 9007199254740994n } },
+      { memory: { limit: 9007199254740994n, swap: 9007199254740993n } },
+      "/memory/swap memory+swap limit should be >= memory limit",
+    ],
+    [
+      "memory.swappiness",
+      { memory: { swappiness: 100 } },
+      { memory: { swappiness: 101 } },
+      "/memory/swappiness invalid memory swappiness value: 101 (valid range is 0-100)",
+    ],
+    [
+      "blockIO.weight",
+      { blockIO: { weight: 10, leafWeight: 0 } },
+      { blockIO: { weight: 9 } },
+      "/blockIO/weight found 9",
+    ],
+    [
+      "blockIO.weightDevice",
+      { blockIO: { weightDevice: [{ major: 8, minor: 0, leafWeight: 1000 }] } },
+      { blockIO: { weightDevice: [{ major: 8, minor: 0, leafWeight: 1001 }] } },
+      "/blockIO/weightDevice/0/leafWeight found 1001",
+    ],
+    [
+      "network.priorities",
+      { network: { priorities: [{ name: "eth0.1", priority: 1 }] } },
+      { network: { priorities: [{ name: "eth0 1\neth1", priority: 1 }] } },
+      '/network/priorities/0/name found "eth0 1\\neth1"',
+    ],
+    ["rdma", { rdma: { mlx5_1: {} } }, { rdma: { "mlx5 1": {} } }, '/rdma/mlx5 1 found "mlx5 1"'],
+    [
+      "unified",
+      { unified: { "hugetlb.2MB.max": "1", "cgroup.freeze": "0" } },
+      { unified: { "../memory.max": "1" } },
+      '/unified/..~1memory.max unified resource "../memory.max" must be a file name (no slashes)',
+    ],
+    [
+      "unified: form",
+      { unified: {} },
+      { unified: { memory: "1" } },
+      '/unified/memory unified resource "memory" must be in the form CONTROLLER.PARAMETER',
+    ],
+  ];
+  return rows.map(([rule, good, bad, fault]) => [
+    `resources: ${rule}`,
+    { linux: { resources: good } },
+    { linux: { resources: bad } },
+    `/linux/resources${fault}`,
+  ]);
+}

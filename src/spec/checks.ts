@@ -16,8 +16,9 @@ import {
 import { mountsMakeSense } from "./checks/mounts.ts";
 import { checkProcessRules } from "./checks/process.ts";
 import { addFault, type ConfigCheck, type Report } from "./checks/report.ts";
+import { checkResources, resourcesMakeSense } from "./checks/resources.ts";
 import { sysctlsAreNamespaced } from "./checks/sysctl.ts";
-import type { Config, Process } from "./types.ts";
+import type { Config, Process, Resources } from "./types.ts";
 
 /** `tolerant`: the shape of the config is wrong; a check that trips over that says what it can. */
 export function checkConfig(config: Config, tolerant: boolean): Report {
@@ -39,6 +40,7 @@ export function checkConfig(config: Config, tolerant: boolean): Report {
     [linux?.timeOffsets, timeOffsetsHaveNamespace],
     [linux?.devices, devicesHaveNumbers],
     [linux?.resources?.devices, deviceRulesMakeSense],
+    [linux?.resources, resourcesMakeSense],
     [linux?.sysctl, sysctlsAreNamespaced],
     [linux?.maskedPaths ?? linux?.readonlyPaths, maskedPathsAreAbsolute],
     [linux?.seccomp, seccompNotifyHasListener],
@@ -54,6 +56,13 @@ export function checkConfig(config: Config, tolerant: boolean): Report {
 export function checkProcess(process: Process, tolerant: boolean): Report {
   const report: Report = { faults: [], warnings: [] };
   run(() => checkProcessRules(process, "", report), tolerant);
+  return report;
+}
+
+/** The file of `update --resources`: changes to limits that it does not know. */
+export function checkResourcesDocument(resources: Resources, tolerant: boolean): Report {
+  const report: Report = { faults: [], warnings: [] };
+  run(() => checkResources(resources, "", report), tolerant);
   return report;
 }
 

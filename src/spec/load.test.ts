@@ -121,7 +121,7 @@ test("integers survive exactly up to 64 bits, and not one more", () => {
 });
 
 test("signed integers too", () => {
-  const read = (limit: string) => parseResources(`{"memory":{"limit":${limit}}}`, "x").resources.memory?.limit;
+  const read = (quota: string) => parseResources(`{"cpu":{"quota":${quota}}}`, "x").resources.cpu?.quota;
   expect(read("-9223372036854775808")).toBe(-9223372036854775808n);
   expect(read("9223372036854775807")).toBe(9223372036854775807n);
   expect(read("-1")).toBe(-1);

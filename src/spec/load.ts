@@ -1,7 +1,7 @@
 /** Reads config.json and its like: text in, checked document and warnings out. Pure, and on the way of every command. */
 import { propertyOf, type TsrunError } from "../errors.ts";
 import type { Report } from "./checks/report.ts";
-import { checkConfig, checkProcess } from "./checks.ts";
+import { checkConfig, checkProcess, checkResourcesDocument } from "./checks.ts";
 import { type Fault, InvalidDocument, invalidDocument, MAX_FAULTS, quoted, shown } from "./fault.ts";
 import { isConfig, isProcess, isResources } from "./generated/fast.js";
 import { reporters } from "./generated/faults.js";
@@ -35,11 +35,10 @@ export function parseProcess(text: string, file: string): { process: Process; wa
 
 /** The file of `update --resources`. @throws InvalidDocument with every fault. */
 export function parseResources(text: string, file: string): { resources: Resources; warnings: string[] } {
-  const check = (): Report => ({ faults: [], warnings: [] });
   const { document, warnings } = parseDocument<Resources>(text, file, {
     isValid: isResources,
     reportTo: () => reporters().reportResources,
-    check,
+    check: checkResourcesDocument,
   });
   return { resources: document, warnings };
 }
