@@ -10,13 +10,11 @@
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/../.."
 
-mkdir -p build
-directory=$(mktemp -d build/guest.XXXXXX)
+directory=$(mktemp -d "${TMPDIR:-/tmp}/tsrun-guest.XXXXXX")
 trap 'rm -rf "$directory"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# Hard links: the programs have 100 MB each.
-cp -al --parents package.json tsconfig.json src tests scripts node_modules/@oven/bun-linux-x64 "$directory"
+cp -a --parents package.json tsconfig.json src tests scripts node_modules/@oven/bun-linux-x64 "$directory"
 runtime=${RUNTIME:-bin/tsrun}
 case $runtime in */*)
   mkdir "$directory/bin"
