@@ -317,7 +317,7 @@ const execRows = () =>
     },
   }) as const satisfies OptionRows;
 
-/** Sizes are bytes, or a number with a unit, 512m; numbers are read in commands/update.ts, where -1 is one. */
+/** Sizes, and numbers of up to 64 bits, are texts here: container/update-options.ts reads them. */
 const updateRows = () =>
   ({
     resources: {
@@ -361,8 +361,9 @@ const updateRows = () =>
       also: "both",
     },
     "cpu-idle": {
-      type: "string",
+      type: "integer",
       value: "0|1",
+      max: 1,
       describe: "1: run only when nothing else wants to",
       also: "runc",
     },
@@ -411,6 +412,31 @@ const updateRows = () =>
       describe: "refused: this version does not set Intel RDT",
       also: "both",
     },
+  }) as const satisfies OptionRows;
+
+const psRows = () =>
+  ({
+    format: {
+      type: "string",
+      alias: ["f"],
+      value: "FORMAT",
+      choices: ["table", "json"],
+      default: "table",
+      describe: "table: what ps(1) prints of them; json: an array of process ids",
+      also: "both",
+    },
+  }) as const satisfies OptionRows;
+
+const eventsRows = () =>
+  ({
+    interval: {
+      type: "string",
+      value: "DURATION",
+      default: "5s",
+      describe: "time between two lines of statistics, such as 500ms, 5s or 1m30s",
+      also: "runc",
+    },
+    stats: { type: "boolean", describe: "print the statistics once, and end", also: "runc" },
   }) as const satisfies OptionRows;
 
 const listRows = () =>
@@ -520,6 +546,8 @@ const tables = {
   pause: none,
   resume: none,
   update: updateRows,
+  ps: psRows,
+  events: eventsRows,
   list: listRows,
   spec: specRows,
   features: none,
@@ -567,7 +595,7 @@ export function argumentCount(name: CommandName): readonly [number, number] {
   if (name === "list" || name === "spec" || name === "features") return [0, 0];
   if (name === "help" || name === "plan") return [0, 1];
   if (name === "kill") return [1, 2];
-  if (name === "exec") return [1, Number.POSITIVE_INFINITY];
+  if (name === "exec" || name === "ps") return [1, Number.POSITIVE_INFINITY];
   if (name === "try") return [0, Number.POSITIVE_INFINITY];
   return [1, 1];
 }

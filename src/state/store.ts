@@ -3,7 +3,8 @@
  *
  *     state.json       a ContainerState, once create has finished
  *     state.json.new   the same while create is at work, or of one that was killed; always replaced as a whole
- *     config.json      the configuration as it was at create: later changes of the bundle's have no effect
+ *     config.json      the configuration as it was at create, with later updates of linux.resources: later changes of
+ *                      the bundle's have no effect
  *     exec.sock        where a created container waits for start
  *
  * A directory is handled through its descriptor, which also carries the lock (lock.ts).
@@ -120,7 +121,14 @@ export function saveConfig(directory: number, text: string): void {
   writeWhole(directory, CONFIG, text);
 }
 
-/** The text of config.json as it was at create. */
+/** Replaces the saved configuration as a whole: a reader sees the old one or the new one. */
+export function replaceConfig(directory: number, text: string): void {
+  writeWhole(directory, `${CONFIG}.new`, text);
+  const renamed = sys("renameat2", directory, `${CONFIG}.new`, directory, CONFIG, 0);
+  if (renamed < 0) throw fault("rename", `${CONFIG}.new`, renamed);
+}
+
+/** The text of config.json as it was at create, but for what update has changed. */
 export function readSavedConfig(directory: number): string {
   const text = readText(CONFIG, directory, O_NOFOLLOW);
   if (typeof text === "number") throw fault("read the container's saved", CONFIG, text);

@@ -1,0 +1,42 @@
+import { readText, writeText } from "../kernel/files.ts";
+import type { Program } from "../plan/step.ts";
+import { restoringText } from "./restore-values.ts";
+
+/** A file that a program is about to write. */
+export interface Before {
+  /** Absolute. */
+  readonly path: string;
+  readonly content: string;
+  readonly written: string;
+}
+
+/** What the files that the program writes say now, in the order of its writes; device rules cannot be read back. */
+export function readBefore({ steps }: Program): Before[] {
+  const found: Before[] = [];
+  for (const [at, step] of steps.entries()) {
+    const path = step.call === "openat" ? step.args[1] : undefined;
+    const written = steps[at + 1]?.call === "write" ? steps[at + 1]!.args[1] : undefined;
+    if (typeof path !== "string" || typeof written !== "string" || nameOf(path).startsWith("devices.")) continue;
+    const content = readText(path);
+    if (typeof content === "string") found.push({ path, content, written });
+  }
+  return found;
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+/**
+ * Makes the files say what they said, the last one first: a limit may only be taken back when one that depends on it has
+ * been. Returns the paths of those that still say something else.
+ */
+export function restore(before: readonly Before[]): string[] {
+  const failed = new Set<string>();
+  for (const { path, content, written } of [...before].reverse()) {
+    if (readText(path) === content) continue;
+    if (writeText(path, restoringText(nameOf(path), content, written)) < 0) failed.add(path);
+    else failed.delete(path);
+  }
+  return [...failed];
+}

@@ -1,0 +1,33 @@
+import { errnoName, errnoText } from "../abi/errno.ts";
+import type { Command } from "../cli/options.ts";
+import { mergeResources } from "../container/merge-resources.ts";
+import { updateContainer } from "../container/update.ts";
+import { resourcesOfOptions } from "../container/update-options.ts";
+import { TsrunError } from "../errors.ts";
+import { readAll, readText } from "../kernel/files.ts";
+import { parseResources } from "../spec/load.ts";
+import type { Resources } from "../spec/types.ts";
+import { stateRoot } from "../state/root.ts";
+import { textOf } from "../text.ts";
+
+export const updateCommand: Command<"update"> = ({ args, options, globals, warn }) => {
+  const wanted = resourcesOfOptions(options);
+  const file =
+    options.resources === undefined || options.resources === "" ? {} : readResources(options.resources, warn);
+  updateContainer(stateRoot(globals.root), args[0]!, mergeResources(file, wanted), warn);
+  return 0;
+};
+
+/** `-` is standard input. */
+function readResources(path: string, warn: (message: string) => void): Resources {
+  const content = path === "-" ? readAll(0) : readText(path);
+  const name = path === "-" ? "standard input" : path;
+  if (typeof content === "number") {
+    const shown = path === "-" ? name : JSON.stringify(path);
+    const message = `cannot read ${shown}: ${errnoText(-content)} (--resources)`;
+    throw new TsrunError(message, { code: errnoName(-content) });
+  }
+  const { resources, warnings } = parseResources(typeof content === "string" ? content : textOf(content), name);
+  for (const warning of warnings) warn(warning);
+  return resources;
+}
