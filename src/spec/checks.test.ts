@@ -372,6 +372,7 @@ function resourceCases(): typeof cases {
       { memory: { swappiness: 101 } },
       "/memory/swappiness invalid memory swappiness value: 101 (valid range is 0-100)",
     ],
+    ["cpu.burst", { cpu: { quota: 5, burst: 5 } }, { cpu: { quota: 5, burst: 6 } }, "/cpu/burst found 6"],
     [
       "blockIO.weight",
       { blockIO: { weight: 10, leafWeight: 0 } },

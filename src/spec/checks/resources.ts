@@ -11,8 +11,9 @@ export const resourcesMakeSense: ConfigCheck = ({ linux }, report) => {
 
 /** What the resources alone tell; a change to other ones may be checked with it too. `at` is where they are. */
 export function checkResources(resources: Resources, at: string, report: Report): void {
-  const { memory, blockIO, network, rdma, unified } = resources;
+  const { memory, cpu, blockIO, network, rdma, unified } = resources;
   if (memory !== undefined) checkMemory(memory, `${at}/memory`, report);
+  if (cpu !== undefined) checkBurst(cpu, `${at}/cpu`, report);
   if (blockIO !== undefined) checkBlockIO(blockIO, `${at}/blockIO`, report);
   for (const [i, { name }] of (network?.priorities ?? []).entries()) {
     checkName(name, `${at}/network/priorities/${i}/name`, report);
@@ -47,6 +48,12 @@ function checkSwapLimit({ limit, swap }: Memory, at: string, report: Report): vo
 
 function isPositive(value: Integer | undefined): value is Integer {
   return value !== undefined && value > 0;
+}
+
+/** The kernel would refuse the quota, which is written later. */
+function checkBurst({ quota, burst }: NonNullable<Resources["cpu"]>, at: string, report: Report): void {
+  if (!isPositive(quota) || burst === undefined || burst <= quota) return;
+  addFault(report, `${at}/burst`, `found ${burst}`, `no more than the quota, ${quota}`);
 }
 
 function checkBlockIO(blockIO: NonNullable<Resources["blockIO"]>, at: string, report: Report): void {
