@@ -56,7 +56,7 @@ check: setup ## types, lint, format, generated files, unit tests; needs no root
 	@$(bun) scripts/run-suites.ts check
 
 test: test-setup ## everything: check, builds, integration, other people's suites; installs what it needs; needs root
-	@$(bun) scripts/run-suites.ts check build integration conformance
+	@$(bun) scripts/run-suites.ts build check integration guest conformance
 
 # FILES=tests/exec.test.ts for one file, SUITE=trixie for another Debian.
 test-guest: test-setup build ## the tests in a guest with systemd, cgroup v2 and AppArmor; needs root

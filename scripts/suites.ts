@@ -9,10 +9,13 @@ export interface Suite {
   readonly environment?: Readonly<Record<string, string>>;
   /** Runs what was built, when everything else has ended, and alone. */
   readonly program?: boolean;
+  /** Runs it in a machine of its own: begins in its turn, and the suites after it do not wait. */
+  readonly aside?: boolean;
   readonly root?: boolean;
 }
 
-export const groups = ["check", "build", "integration", "conformance"] as const;
+/** In the order in which they begin: making the guest takes longest. */
+export const groups = ["build", "check", "integration", "guest", "conformance"] as const;
 export type Group = (typeof groups)[number];
 
 const bun = process.execPath;
@@ -23,9 +26,13 @@ export function suitesOf(group: Group): Suite[] {
     case "check":
       return checks();
     case "build":
-      return [build("x86-64"), build("aarch64"), builtPrograms()];
+      return [guestImage(), build("x86-64"), build("aarch64"), builtPrograms()];
     case "integration":
       return [{ name: "integration", command: ["tests/run.sh"], counts: "tests", program: true, root: true }];
+    case "guest":
+      return [
+        { name: "guest", command: ["tests/guest/run.sh"], counts: "tests", program: true, aside: true, root: true },
+      ];
     case "conformance":
       return [...testsOfTheTests(), ...foreignSuites()];
   }
@@ -34,6 +41,11 @@ export function suitesOf(group: Group): Suite[] {
 function build(arch: string): Suite {
   const command = ["make", "--no-print-directory", "build", `ARCH=${arch}`];
   return { name: `build ${arch}`, command, counts: "status" };
+}
+
+/** From Debian's packages, where it is not cached: some minutes in which the processors have other things to do. */
+function guestImage(): Suite {
+  return { name: "guest image", command: ["scripts/guest/image.sh"], counts: "status", root: true };
 }
 
 function builtPrograms(): Suite {
