@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import type { CgroupHierarchy } from "../host/facts.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { type Program, program, slotTable } from "../plan/step.ts";
+import { stepError } from "../plan/step-error.ts";
 import { planCgroup } from "./cgroupfs.ts";
 import type { CgroupFinding } from "./read-cgroups.ts";
 
@@ -49,7 +50,10 @@ test("v1 cpuset: what is empty is filled from above before anyone enters", () =>
 
 test("v2: controllers are handed down, together or one by one, and the cgroup is opened for clone3", () => {
   const directory = { hierarchy: v2, path: "/c/a" };
-  const { unified, lines } = plan({ directory, handDown: [{ path: "/c", controllers: ["cpu", "pids"] }] });
+  const { unified, lines } = plan({
+    directory,
+    handDown: [{ path: "/c", controllers: ["cpu", "pids"], required: [] }],
+  });
   expect(lines).toEqual([
     "mkdirat /c/a",
     "openat /c/cgroup.subtree_control",
@@ -65,9 +69,26 @@ test("v2: when all controllers were taken at once, they are not tried one by one
   const unshare = program("unshare");
   const context = { unshare, slots: slotTable() } as unknown as PlanContext;
   const directory = { hierarchy: v2, path: "/c/a" };
-  planCgroup(context, [{ directory, handDown: [{ path: "/c", controllers: ["cpu", "pids"] }] }]);
+  planCgroup(context, [{ directory, handDown: [{ path: "/c", controllers: ["cpu", "pids"], required: [] }] }]);
   const together = unshare.steps.find(({ args }) => args.includes("+cpu +pids"))!;
   expect(unshare.steps[together.onPositive!.at]!.call).toBe("close");
+});
+
+test("v2: what is required must be handed down, what is not may be refused", () => {
+  const unshare = program("unshare");
+  const context = { unshare, slots: slotTable() } as unknown as PlanContext;
+  const required = [{ controller: "pids", pointer: "/linux/resources/pids/limit" }];
+  planCgroup(context, [
+    { directory: { hierarchy: v2, path: "/c/a" }, handDown: [{ path: "/c", controllers: ["cpu", "pids"], required }] },
+  ]);
+  const step = (word: string) => unshare.steps.find(({ args }) => args.includes(word))!;
+  expect(step("+cpu").tolerate).toContain("EBUSY");
+  expect(step("+pids").tolerate).toBeUndefined();
+  expect(step("/c/cgroup.subtree_control").tolerate).toBeUndefined();
+  const { message } = stepError(step("+pids"), 16);
+  expect(message).toBe(
+    'cannot use the cgroup controller "pids": cgroup "/c" cannot hand it down: device or resource busy (linux.resources.pids.limit)',
+  );
 });
 
 test("without a hierarchy nothing is done", () => {

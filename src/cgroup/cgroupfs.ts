@@ -1,9 +1,11 @@
 import type { ErrnoName } from "../abi/errno.ts";
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH, O_WRONLY } from "../abi/fcntl.ts";
+import { propertyOf } from "../errors.ts";
 import type { PlanContext } from "../plan/context.ts";
-import { add, label, type Program, place, type Slot, type SlotTable, slot } from "../plan/step.ts";
+import { add, CAUSE, label, type Program, place, type Slot, type SlotTable, type Step, slot } from "../plan/step.ts";
 import { type ContainerCgroup, levelsOf } from "./paths.ts";
 import type { CgroupFinding, CpusetFinding, HandDown } from "./read-cgroups.ts";
+import type { RequiredController } from "./required.ts";
 
 const POINTER = "/linux/cgroupsPath";
 
@@ -65,10 +67,10 @@ function planCpuset(program: Program, slots: SlotTable, { cpus, mems, empty }: C
 }
 
 /**
- * Nobody has asked for limits here yet, so that what cannot be handed down (a real-time process in the way, processes
- * in an inner cgroup, a controller that is bound to v1) is no error. All in one write first, which is all or nothing.
+ * What nobody has asked for and cannot be handed down (a real-time process in the way, processes in an inner cgroup, a
+ * controller that is bound to v1) is no error. All in one write first, which is all or nothing.
  */
-function planHandDown(program: Program, slots: SlotTable, { path, controllers }: HandDown): void {
+function planHandDown(program: Program, slots: SlotTable, { path, controllers, required }: HandDown): void {
   const fd = slot(slots, "subtree_control");
   const done = label();
   const file = `${path}/cgroup.subtree_control`;
@@ -78,18 +80,26 @@ function planHandDown(program: Program, slots: SlotTable, { path, controllers }:
     args: [AT_FDCWD, file, O_WRONLY | O_CLOEXEC, 0],
     into: fd,
     what,
-    tolerate: REFUSALS,
-    onTolerated: done,
+    ...(required.length > 0 ? { pointer: required[0]!.pointer } : { tolerate: REFUSALS, onTolerated: done }),
   });
   const close = label();
-  const all = controllers.map((controller) => `+${controller}`);
-  for (const [i, list] of [all.join(" "), ...(all.length > 1 ? all : [])].entries()) {
-    const next = i === 0 ? { onPositive: close } : {};
-    add(program, { call: "write", args: [fd, list, list.length], what, tolerate: REFUSALS, ...next });
+  const all = controllers.map((controller) => `+${controller}`).join(" ");
+  add(program, { call: "write", args: [fd, all, all.length], what, tolerate: REFUSALS, onPositive: close });
+  for (const controller of controllers) {
+    const word = `+${controller}`;
+    const wanted = required.find((each) => each.controller === controller);
+    const refusal = wanted === undefined ? { tolerate: REFUSALS } : refusalOf(path, wanted);
+    add(program, { call: "write", args: [fd, word, word.length], what, ...refusal });
   }
   place(program, close);
   add(program, { call: "close", args: [fd], what });
   place(program, done);
+}
+
+function refusalOf(path: string, { controller, pointer }: RequiredController): Pick<Step, "pointer" | "says" | "hint"> {
+  const message = `cannot use the cgroup controller "${controller}": cgroup "${path}" cannot hand it down`;
+  const hint = `see what this says: echo +${controller} > ${path}/cgroup.subtree_control`;
+  return { pointer, says: { "*": `${message}: ${CAUSE} (${propertyOf(pointer)})` }, hint };
 }
 
 const REFUSALS: readonly ErrnoName[] = [

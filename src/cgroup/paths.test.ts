@@ -23,6 +23,13 @@ test("a relative path starts at tsrun's own cgroup, on unified v2 at its parent"
   expect(paths("rel", { mode: "unified", hierarchies: [{ ...v2, mount: "/c", own: "/" }] })).toEqual(["/c/rel"]);
 });
 
+test("below: a relative path starts at tsrun's own cgroup on unified v2 too; an absolute one does not", () => {
+  const below = (path: string) =>
+    cgroupDirectories(path, "box", { ...unified, hierarchies: [{ ...v2, mount: "/c" }] }, true);
+  expect(below("rel").map(({ path }) => path)).toEqual(["/c/a/session/rel"]);
+  expect(below("/abs").map(({ path }) => path)).toEqual(["/c/abs"]);
+});
+
 test("an absent or empty path is the id, below tsrun's own cgroup", () => {
   expect(paths(undefined, hybrid)).toEqual(["/c/pids/box", "/c/cpu,cpuacct/mine/box", "/c/unified/a/session/box"]);
   expect(paths("", unified)).toEqual(["/c/a/box"]);

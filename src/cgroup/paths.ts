@@ -12,9 +12,15 @@ export interface CgroupDirectory {
  * Where the container's cgroup lies, one directory a hierarchy, as runc has it: an absolute cgroupsPath starts at the
  * hierarchy's root, a relative one (or the id, in place of an absent one) at tsrun's own cgroup. On unified v2 at the
  * parent of tsrun's own: a cgroup that has processes cannot give controllers to those below it.
- * `slice:prefix:name` is a name like any other: only systemd takes it apart.
+ * `slice:prefix:name` is a name like any other: only systemd takes it apart. `below`: a relative path starts at tsrun's
+ * own cgroup on unified v2 too, for users who were given nothing above it.
  */
-export function cgroupDirectories(cgroupsPath: string | undefined, id: string, facts: CgroupFacts): CgroupDirectory[] {
+export function cgroupDirectories(
+  cgroupsPath: string | undefined,
+  id: string,
+  facts: CgroupFacts,
+  below = false,
+): CgroupDirectory[] {
   const wanted = cgroupsPath === undefined || cgroupsPath === "" ? id : cgroupsPath;
   const inner = cleanPath(wanted);
   if (inner === "") {
@@ -25,13 +31,13 @@ export function cgroupDirectories(cgroupsPath: string | undefined, id: string, f
     });
   }
   return facts.hierarchies.map((hierarchy) => {
-    const start = wanted.startsWith("/") ? "" : startOf(facts, hierarchy);
+    const start = wanted.startsWith("/") ? "" : startOf(facts, hierarchy, below);
     return { hierarchy, path: `${hierarchy.mount}${start}/${inner}` };
   });
 }
 
-function startOf(facts: CgroupFacts, { own }: CgroupHierarchy): string {
-  const from = facts.mode === "unified" ? own.slice(0, own.lastIndexOf("/")) : own;
+function startOf(facts: CgroupFacts, { own }: CgroupHierarchy, below: boolean): string {
+  const from = facts.mode === "unified" && !below ? own.slice(0, own.lastIndexOf("/")) : own;
   return from === "/" ? "" : from;
 }
 

@@ -88,6 +88,14 @@ function planJoin(context: PlanContext, type: NamespaceType, path: string, point
   add(context.unshare, { call: "close", args: [fd], what: `close the ${type} namespace` });
 }
 
+const ENTER = "cannot create the container's first process in its cgroup";
+/** What CLONE_INTO_CGROUP is refused with (clone(2), cgroups(7)), and no namespace is. */
+const CGROUP_REFUSALS = {
+  EACCES: `${ENTER}: permission denied to move a process there (linux.cgroupsPath)`,
+  EBUSY: `${ENTER}: it hands controllers down to cgroups inside it, and can have no processes (linux.cgroupsPath)`,
+  EOPNOTSUPP: `${ENTER}: its type is "domain invalid", for a cgroup above it is threaded (linux.cgroupsPath)`,
+};
+
 /**
  * The agent replies with the process id of the init and is gone; the init waits for the next batch. Until then the agent
  * holds the container's lock as tsrun does: should tsrun be killed, nobody clears up while cgroups are still being made.
@@ -105,6 +113,7 @@ function planClone(context: PlanContext, flags: number, cgroup: Slot | undefined
     onZero: child,
     what: "create the container's namespaces and its first process",
     pointer: "/linux/namespaces",
+    says: cgroup === undefined ? undefined : CGROUP_REFUSALS,
   });
   add(context.unshare, reply(context.slots), { call: "exit_group", args: [0], what: "end the first agent" });
   place(context.unshare, child);
