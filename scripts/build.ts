@@ -17,7 +17,6 @@ const FLAGS = [
   "--compile",
   "--minify",
   "--bytecode",
-  "--splitting",
   "--format=esm",
   "--splitting",
   "--no-compile-autoload-dotenv",
