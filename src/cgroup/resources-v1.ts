@@ -50,7 +50,7 @@ function memoryFiles(memory: NonNullable<Resources["memory"]>, { files, warnings
   if (useHierarchy === false) {
     warnings.push("linux.resources.memory.useHierarchy has no effect: it is always true since Linux 5.11");
   }
-  if (disableOOMKiller === true) add("disableOOMKiller", "oom_control", 1);
+  if (disableOOMKiller !== undefined) add("disableOOMKiller", "oom_control", disableOOMKiller ? 1 : 0);
   if (swappiness !== undefined) add("swappiness", "swappiness", swappiness);
 }
 

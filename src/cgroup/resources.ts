@@ -69,14 +69,7 @@ export function resourceFiles(resources: Resources, cgroups: CgroupPaths): Resou
   return to;
 }
 
-/** Controllers that the container's cgroup must have for these resources; v2's names where they differ from v1's. */
-export function controllersOf(resources: Resources, cgroups: CgroupPaths): string[] {
-  const names = new Set(resourceFiles(resources, cgroups).files.map(({ controller }) => controller));
-  names.delete("");
-  return [...names];
-}
-
-/** A hierarchy of v1 has any of these; without v2, v1's names say best what is missing. */
+/** v1's when it has any of these, or when there is no v2: then v1's names say best what is missing. */
 function writer(cgroups: CgroupPaths, ...controllers: string[]): ResourceWriter {
   const isV1 = cgroups[""] === undefined || controllers.some((name) => cgroups[name] !== undefined);
   return isV1 ? RESOURCES_V1 : RESOURCES_V2;
@@ -90,7 +83,7 @@ function checkUnified(cgroups: CgroupPaths, controller: string): void {
     throw new TsrunError(message, { code: "ENOTSUP", pointer });
   }
   const v1 = controller === "io" ? "blkio" : controller;
-  if (cgroups[v1] === undefined) return;
+  if (!Object.hasOwn(cgroups, v1) || controller === "") return;
   const message = `invalid configuration: cannot use unified on cgroup v1, which has the controller "${controller}" here (linux.resources.unified)`;
   throw new TsrunError(message, { code: "ENOTSUP", pointer });
 }
