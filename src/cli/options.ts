@@ -310,6 +310,14 @@ const execRows = () =>
       describe: "pass N descriptors more, from 3 on (after those of $LISTEN_FDS), to the process",
       also: "both",
     },
+    cgroup: {
+      type: "string",
+      value: "[CONTROLLER:]PATH",
+      repeat: true,
+      describe:
+        "run the process in a cgroup that exists below the container's; of v1's controllers, in those named, once for each PATH",
+      also: "both",
+    },
     "ignore-paused": {
       type: "boolean",
       describe: "go on although the container is paused: the process is, too, until it is resumed",

@@ -1,6 +1,7 @@
 import { shellStatus } from "../abi/wait.ts";
 import type { Command, OptionValues } from "../cli/options.ts";
 import { type ContainerExec, execInContainer } from "../container/exec.ts";
+import { chosenCgroups } from "../container/exec-cgroups.ts";
 import { execProcess } from "../container/exec-process.ts";
 import { listenFds } from "../container/listen-fds.ts";
 import { preserveDescriptors, stdioToOwn, withPidFile } from "../container/request.ts";
@@ -40,6 +41,7 @@ export const execCommand: Command<"exec"> = ({ args, options, globals, warn }) =
     process,
     pointer,
     facts: readFacts(),
+    cgroups: options.cgroup.length === 0 ? undefined : chosenCgroups(state, options.cgroup),
     directory,
     pidfdSocket: options.pidfdSocket,
     preserveFds,

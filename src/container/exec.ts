@@ -1,7 +1,7 @@
 import { AT_FDCWD, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
 import { type Agent, finish, finishExec, runInAgent, send, spawnAgent } from "../agent/session.ts";
 import { planCgroupJoin } from "../cgroup/cgroupfs.ts";
-import { containerCgroups } from "../cgroup/paths.ts";
+import { type ContainerCgroup, containerCgroups } from "../cgroup/paths.ts";
 import { TsrunError } from "../errors.ts";
 import type { HostFacts } from "../host/facts.ts";
 import { sys } from "../kernel/kernel.ts";
@@ -22,6 +22,7 @@ import { program } from "../plan/step.ts";
 import type { Config, Process } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
 import { readHome } from "./create.ts";
+import { cgroupsOfInit } from "./exec-cgroups.ts";
 import { openInit } from "./init-process.ts";
 
 export interface ContainerExec {
@@ -30,6 +31,8 @@ export interface ContainerExec {
   readonly process: Process;
   readonly pointer: string;
   readonly facts: HostFacts;
+  /** Those of --cgroup, in place of the container's. */
+  readonly cgroups?: readonly ContainerCgroup[] | undefined;
   /** Of the state directory. */
   readonly directory: number;
   readonly console: number | undefined;
@@ -44,6 +47,23 @@ export interface ContainerExec {
 
 /** Adds a process to a container. Returns its process id; the program runs when this returns. */
 export function execInContainer(request: ContainerExec): number {
+  const { state, cgroups, facts } = request;
+  try {
+    return execInCgroups(request, cgroups ?? containerCgroups(state.cgroup_paths));
+  } catch (error) {
+    const others = cgroups === undefined && hasNoRoom(error) ? cgroupsOfInit(state, facts.cgroup) : undefined;
+    if (others === undefined) throw error;
+    return execInCgroups(request, others);
+  }
+}
+
+/** CLONE_INTO_CGROUP: the cgroup hands controllers down, or is the root of a threaded subtree. */
+function hasNoRoom(error: unknown): boolean {
+  if (!(error instanceof TsrunError) || error.details.step !== "clone3") return false;
+  return error.details.code === "EBUSY" || error.details.code === "EOPNOTSUPP";
+}
+
+function execInCgroups(request: ContainerExec, cgroups: readonly ContainerCgroup[]): number {
   stage("plan the way in");
   const { state, config, facts } = request;
   const { pidfd, root } = openContainer(state);
@@ -51,7 +71,7 @@ export function execInContainer(request: ContainerExec): number {
   const planned: ExecRequest = { ...request, id: state.id, config, facts, pidfd, root, newKeyring };
   const plan = newExecPlan();
   planInitialAffinity(plan, planned);
-  const cgroup = planCgroupJoin(plan.join, plan.slots, containerCgroups(state.cgroup_paths));
+  const cgroup = planCgroupJoin(plan.join, plan.slots, cgroups);
   planJoin(plan, planned, cgroup);
   stage("start the agent");
   const agent = spawnAgent(request.directory);

@@ -83,6 +83,8 @@ function planAffinity(plan: ExecPlan, { process, config }: ExecRequest, when: "i
   });
 }
 
+const NO_ROOM = "cannot create a process in the container's cgroup";
+
 /**
  * All namespaces at once, as the container's first process has them (setns(2) with a pidfd). Nobody inside may look
  * into this process while it still has something of the host (CVE-2016-9962): it is not dumpable from the start.
@@ -106,7 +108,11 @@ export function planJoin(plan: ExecPlan, request: ExecRequest, cgroup: Slot | un
     into: plan.pid,
     onZero: child,
     what: "create a process in the container",
-    hint: "a container at its process limit (pids.max) cannot take another one",
+    says: {
+      EBUSY: `${NO_ROOM}: it hands controllers down to those inside it`,
+      EOPNOTSUPP: `${NO_ROOM}: its type is "domain invalid", for a cgroup above it is threaded`,
+    },
+    hint: "a cgroup at its limit of processes (pids.max) takes no other; --cgroup PATH chooses a cgroup inside the container's",
   });
   add(join, reply(plan.slots), { call: "exit_group", args: [0], what: "end the first agent" });
   place(join, child);
