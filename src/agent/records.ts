@@ -334,7 +334,8 @@ function writeData(state: State, data: Data): number {
     case "beside":
       throw new Error("the number of a descriptor has no address");
     case "text":
-      throw new Error("text is only for steps that tsrun runs itself");
+    case "pair":
+      throw new Error(`data of kind "${data.kind}" is only for steps that tsrun runs itself`);
   }
 }
 

@@ -1,5 +1,6 @@
 import { BPF_DEVCG_ACC_MKNOD, BPF_DEVCG_ACC_READ, BPF_DEVCG_ACC_WRITE } from "../abi/bpf.ts";
 import { propertyOf, TsrunError } from "../errors.ts";
+import type { HostFacts } from "../host/facts.ts";
 import type { Resources } from "../spec/types.ts";
 
 /** A rule as linux.resources.devices has it. */
@@ -68,15 +69,13 @@ export function defaultDeviceRules(): DeviceRule[] {
  * agrees with the default action takes back exactly the exception of the same numbers; any other one is an exception.
  * Throws when a rule cannot be told the kernel: a part of a wider exception cannot be taken back.
  */
-export function deviceModel(rules: readonly DeviceRule[] | undefined, pointer = POINTER): DeviceModelFindings {
+export function deviceModel(rules: readonly DeviceRule[] | undefined): DeviceModelFindings {
   const building: Building = { allowsByDefault: false, exceptions: new Map(), warnings: [] };
-  for (const [at, rule] of (rules ?? []).entries()) apply(building, rule, `${pointer}/${at}`);
+  for (const [at, rule] of (rules ?? []).entries()) apply(building, rule, `/linux/resources/devices/${at}`);
   for (const rule of defaultDeviceRules()) apply(building, rule, "");
   const { allowsByDefault, exceptions, warnings } = building;
   return { model: { allowsByDefault, exceptions: [...exceptions.values()] }, warnings };
 }
-
-const POINTER = "/linux/resources/devices";
 
 interface Building {
   allowsByDefault: boolean;
@@ -227,14 +226,8 @@ export function allowsEverything({ allowsByDefault, exceptions }: DeviceModel): 
   return allowsByDefault && exceptions.length === 0;
 }
 
-/** True when a node of this device may not be made. */
-export function deniesNode(
-  { allowsByDefault, exceptions }: DeviceModel,
-  type: DeviceType,
-  major: number,
-  minor: number,
-) {
-  const node = { type, major, minor, access: BPF_DEVCG_ACC_MKNOD, pointer: "" };
-  const matches = exceptions.some((one) => (one.access & BPF_DEVCG_ACC_MKNOD) !== 0 && covers(one, node));
-  return allowsByDefault === matches;
+/** CAP_SYS_ADMIN is what the kernel wants of v1's writers; loading programs takes it, or CAP_BPF and CAP_NET_ADMIN. */
+export function canRestrictDevices({ inUserNamespace, effectiveCapabilities }: HostFacts): boolean {
+  const CAP_SYS_ADMIN = 21n;
+  return !inUserNamespace && ((effectiveCapabilities >> CAP_SYS_ADMIN) & 1n) === 1n;
 }

@@ -6,6 +6,7 @@ import {
   addressOf,
   bytes,
   label,
+  pair,
   place,
   program,
   type Slot,
@@ -224,6 +225,25 @@ describe("errors", () => {
       expect(calls).toHaveLength(n + 1);
     }
   });
+});
+
+test("a step that can be explained is asked again when it fails, and what the kernel wrote is in the error", () => {
+  const log = space(32);
+  const sys: Sys = (_, level, buffer) => {
+    if (level === 1) (buffer as Uint8Array).set(new TextEncoder().encode("first\nsecond\n\nthird\nfourth\n"));
+    return EPERM;
+  };
+  const loading = step("bpf", [0], { explain: { args: [1, log], log } });
+  expect(() => runProgram({ ...program("p"), steps: [loading] }, sys)).toThrow(
+    "cannot bpf: operation not permitted: second; third; fourth",
+  );
+});
+
+test("two fields of a word, known when the step runs", () => {
+  const table = slotTable();
+  const first = slot(table, "first");
+  const steps = [step("dup", [], { into: first }), step("bpf", [struct("bpf_attr", pair(first, -1), pair(3, first))])];
+  expect(run(steps, 7)[1]![1]).toEqual(new BigUint64Array([0xffffffff00000007n, 0x700000003n]));
 });
 
 test("an observer is told of every step, the one that fails too", () => {

@@ -1,6 +1,7 @@
 import { errnoNumber } from "../abi/errno.ts";
-import type { Data, Program, Slot, Step, Word } from "../plan/step.ts";
+import type { Arg, Data, Program, Slot, Step, Word } from "../plan/step.ts";
 import { stepError } from "../plan/step-error.ts";
+import { textOf } from "../text.ts";
 import { addressOf, cString, type Sys, type SysArg } from "./kernel.ts";
 
 /** Told of each step that ran: result is the negative errno when it was tolerated or ended the program. */
@@ -17,23 +18,41 @@ export function runProgram(program: Program, sys: Sys, observe?: StepObserver): 
     const step = program.steps[at]!;
     const startedAt = observe === undefined ? 0 : Bun.nanoseconds();
     if (step.into?.home !== undefined) materialize(memory, step.into.home);
-    const result = runStep(step, sys, memory);
+    const result = runStep(step, step.args, sys, memory);
     observe?.(step, result, startedAt);
     if (step.into !== undefined) store(memory, step.into, result);
     for (const arg of step.args) if (isData(arg) && arg.kind === "address") load(memory, arg);
-    at = next(step, result, at);
+    const to = next(step, result, at);
+    if (to === undefined) throw stepError(step, -result, explanation(step, sys, memory));
+    at = to;
   }
 }
 
-function next(step: Step, result: number, at: number): number {
+/** Undefined when the step has failed. */
+function next(step: Step, result: number, at: number): number | undefined {
   if (result > 0) return step.onPositive?.at ?? at + 1;
   if (result === 0) return step.onZero?.at ?? at + 1;
   if (step.tolerate?.some((name) => errnoNumber(name) === -result)) return step.onTolerated?.at ?? at + 1;
-  throw stepError(step, -result);
+  return undefined;
 }
 
-function runStep(step: Step, sys: Sys, memory: Memory): number {
-  const args = step.args.map((arg) => (isData(arg) ? materialize(memory, arg) : (arg as number | bigint | string)));
+function explanation({ explain, ...step }: Step, sys: Sys, memory: Memory): string {
+  if (explain === undefined) return "";
+  runStep(step, explain.args, sys, memory);
+  const log = materialize(memory, explain.log) as Uint8Array;
+  const end = log.indexOf(0);
+  const lines = textOf(log.subarray(0, end < 0 ? log.length : end)).split("\n");
+  return lines
+    .filter((line) => line !== "")
+    .slice(-LAST_LINES)
+    .join("; ");
+}
+
+/** Of a log that goes on until something is wrong. */
+const LAST_LINES = 3;
+
+function runStep(step: Step, list: readonly Arg[], sys: Sys, memory: Memory): number {
+  const args = list.map((arg) => (isData(arg) ? materialize(memory, arg) : (arg as number | bigint | string)));
   for (;;) {
     const result = sys(step.call, ...args);
     if (step.retry !== true || (result !== -4 && result !== -11)) return result; // EINTR, EAGAIN
@@ -95,11 +114,17 @@ function make(memory: Memory, data: Data): SysArg {
       );
     case "words":
       return words(memory, data.words);
+    case "pair":
+      return half(data.low) | (half(data.high) << 32n);
     case "address":
       return new BigUint64Array(1 + (data.rest?.length ?? 0));
     default:
       throw new Error(`data of kind "${data.kind}" is only for the agent`);
   }
+}
+
+function half(field: number | Slot): bigint {
+  return BigInt.asUintN(32, BigInt(typeof field === "number" ? field : (field.value ?? 0)));
 }
 
 function pointers(memory: Memory, list: readonly Word[]): BigUint64Array {

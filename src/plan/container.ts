@@ -60,6 +60,7 @@ export function newPlan(request: ContainerRequest): PlanContext {
     unshare: program("unshare", { silent: true }),
     attach: program("attach"),
     build: program("build", { closesLater }),
+    restrict: program("restrict"),
     enter: program("enter", { closesLater }),
     identity: program("identity"),
     exec: program("exec", { silent: true }),

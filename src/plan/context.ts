@@ -11,6 +11,7 @@ import type { Trial } from "./trial.ts";
  *               all that follows
  *     attach    tsrun, when the init exists: id maps and idmapped mounts, then limits, scheduling and the OOM score
  *     build     init: file systems, devices, terminal, sysctl, host name; then createRuntime and createContainer hooks run
+ *     restrict  tsrun, after build, which needs devices, and before those hooks: the device rules
  *     enter     init: masked and read-only paths, pivot_root, an end to everything that building has opened
  *     identity  init: everything that is given up or set for the process
  *     exec      init, on start: startContainer hooks have run; execve
@@ -28,6 +29,7 @@ export interface PlanContext {
   readonly unshare: Program;
   readonly attach: Program;
   readonly build: Program;
+  readonly restrict: Program;
   readonly enter: Program;
   readonly identity: Program;
   readonly exec: Program;

@@ -7,6 +7,7 @@ import { rlimitNames } from "../abi/resource.ts";
 import { schedulerPolicies } from "../abi/sched.ts";
 import { S_IFBLK, S_IFCHR, S_IFMT } from "../abi/stat.ts";
 import type { SyscallName } from "../abi/syscalls.ts";
+import { printBpf } from "./print-bpf.ts";
 import * as names from "./print-names.ts";
 import { capabilitySet, flags, limit, type Names, octal, oneOf, quoted } from "./print-values.ts";
 import type { Arg, Data, Slot, StructType, Word } from "./step.ts";
@@ -49,6 +50,8 @@ function data(arg: Data): string {
       return "<socket>";
     case "beside":
       return `<${arg.of === "socket" ? arg.of : arg.of.name}>${arg.by < 0 ? "" : "+"}${arg.by}`;
+    case "pair":
+      return `${value(arg.low)} | ${value(arg.high)} << 32`;
     case "words":
       return words(arg.type, arg.words);
   }
@@ -310,6 +313,8 @@ const accessFlags: Show = number((bits) => flags(bits, [["AT_EACCESS", AT_REMOVE
 function specialCall(call: SyscallName, args: readonly Arg[]): string[] | undefined {
   const [a = 0, b = 0, c = 0, d = 0] = args;
   switch (call) {
+    case "bpf":
+      return printBpf(Number(a), b, c);
     case "openat": {
       const shown = [fd(a), value(b), openFlags(Number(c))];
       return (Number(c) & O_CREAT) === 0 ? shown : [...shown, mode(d)];

@@ -32,6 +32,14 @@ export interface Step {
   readonly hint?: string | undefined;
   /** A descriptor from fsopen(2): when the step fails, the kernel's own explanation is read from it into the message. */
   readonly fsContext?: Slot | undefined;
+  /** Only for steps that tsrun itself runs: how to have the kernel explain why the step fails. */
+  readonly explain?: Explanation | undefined;
+}
+
+/** The same call once more, with arguments that make the kernel write its reasons, as text, into `log`. */
+export interface Explanation {
+  readonly args: readonly Arg[];
+  readonly log: Data;
 }
 
 /** No path and no argument can hold it. */
@@ -69,6 +77,8 @@ export type Data =
   | { readonly kind: "socket" }
   /** The number of a descriptor that is known when the program is encoded, plus `by`. */
   | { readonly kind: "beside"; readonly of: Slot | "socket"; readonly by: number }
+  /** Two fields of 32 bits in one word of a struct; only for steps that tsrun itself runs. */
+  | { readonly kind: "pair"; readonly low: number | Slot; readonly high: number | Slot }
   /** A struct as 64-bit words, made by `struct`. */
   | { readonly kind: "words"; readonly type: StructType; readonly words: readonly Word[] };
 
@@ -92,6 +102,7 @@ export type StructType =
   | "gid_list"
   | "int"
   | "cpu_set"
+  | "bpf_attr"
   | "u64";
 
 export type Arg = number | bigint | string | Slot | Data;
@@ -146,6 +157,10 @@ export function struct(type: StructType, ...words: Word[]): Data {
   const made: Data = { kind: "words", type, words };
   for (const word of words) if (typeof word === "object" && word.kind === "slot") word.home ??= made;
   return made;
+}
+
+export function pair(low: number | Slot, high: number | Slot): Data {
+  return { kind: "pair", low, high };
 }
 
 export function bytes(bytes: Uint8Array): Data {

@@ -41,6 +41,8 @@ export function printArg(arg: Arg): string {
       return `&$${arg.slot.name}`;
     case "text":
       return arg.parts.map((part) => (typeof part === "string" ? JSON.stringify(part) : `$${part.name}`)).join(" ");
+    case "pair":
+      return `${printArg(arg.low)}|${printArg(arg.high)}<<32`;
     case "bytes":
       return printBytes(arg.bytes);
     case "strings":
@@ -92,6 +94,7 @@ export function testContext(config: Partial<Config> = {}, facts: Partial<HostFac
     unshare: program("unshare"),
     attach: program("attach"),
     build: program("build"),
+    restrict: program("restrict"),
     enter: program("enter"),
     identity: program("identity"),
     exec: program("exec"),

@@ -1,23 +1,19 @@
-import type { Resources } from "../types.ts";
-import { addFault, type ConfigCheck, type Report } from "./report.ts";
+import { addFault, type ConfigCheck } from "./report.ts";
 
 /** config-linux.md "Allowed Device list". */
 export const deviceRulesMakeSense: ConfigCheck = ({ linux }, report) => {
-  checkDeviceRules(linux?.resources?.devices, "/linux/resources/devices", report);
-};
-
-/** Also for the rules of an update, which stand elsewhere. */
-export function checkDeviceRules(rules: Resources["devices"], pointer: string, report: Report): void {
-  for (const [at, { type = "", access = "", major, minor }] of (rules ?? []).entries()) {
+  for (const [at, rule] of (linux?.resources?.devices ?? []).entries()) {
+    const pointer = `/linux/resources/devices/${at}`;
+    const { type = "", access = "" } = rule;
     if (!["", "a", "b", "c"].includes(type)) {
-      addFault(report, `${pointer}/${at}/type`, `found ${JSON.stringify(type)}`, '"a", "b" or "c"');
+      addFault(report, `${pointer}/type`, `found ${JSON.stringify(type)}`, '"a", "b" or "c"');
     }
     if (!/^[rwm]*$/.test(access)) {
-      addFault(report, `${pointer}/${at}/access`, `found ${JSON.stringify(access)}`, "letters of r, w and m");
+      addFault(report, `${pointer}/access`, `found ${JSON.stringify(access)}`, "letters of r, w and m");
     }
-    for (const [name, number] of [["major", major] as const, ["minor", minor] as const]) {
-      if (number === undefined || number >= -1) continue;
-      addFault(report, `${pointer}/${at}/${name}`, `found ${number}`, "0 or more, or -1 for any");
+    for (const name of ["major", "minor"] as const) {
+      const number = rule[name] ?? 0;
+      if (number < -1) addFault(report, `${pointer}/${name}`, `found ${number}`, "0 or more, or -1 for any");
     }
   }
-}
+};
