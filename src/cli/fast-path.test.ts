@@ -74,7 +74,6 @@ describe("parseFast", () => {
     "list extra",
     "checkpoint a",
     "constructor a",
-    "exec --cgroup / a sh",
     "--help",
     "-=x list",
   ])("declines %p", (line) => {

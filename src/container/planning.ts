@@ -1,5 +1,6 @@
 import { planCgroup } from "../cgroup/cgroupfs.ts";
 import type { CgroupManager } from "../cgroup/choose.ts";
+import { planOwnership } from "../cgroup/delegate.ts";
 import { cgroupDirectories, cgroupMap, cgroupRecord } from "../cgroup/paths.ts";
 import { planResources } from "../cgroup/plan-resources.ts";
 import { type CgroupFindings, readCgroups } from "../cgroup/read-cgroups.ts";
@@ -68,6 +69,7 @@ export function continuePlan(request: PlanRequest, plan: PlanContext): void {
 export function completePlan(request: PlanRequest, plan: PlanContext): void {
   const resources = request.config.linux?.resources;
   if (resources !== undefined) planLimitsOf(request, plan, resources);
+  planOwnership(plan);
   planProcess(plan, { ...request, cgroupPaths: plan.cgroupPaths });
   if (request.pidfdSocket !== undefined) planSendPidfd(plan, plan.initPid, request.pidfdSocket);
 }
