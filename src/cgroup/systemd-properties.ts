@@ -176,3 +176,18 @@ function blockLimitName(key: string): string | undefined {
       return undefined;
   }
 }
+
+/**
+ * What makes the unit a container's: a place of its own, accounting whatever its limits, what is below its cgroup left to
+ * the container (Delegate), no order among the machine's services, and gone when it has ended, also when it has failed.
+ */
+export function scopeProperties(id: string, slice: string, isUnified: boolean, version: number): UnitProperty[] {
+  const yes = ["Delegate", "MemoryAccounting", "CPUAccounting", "TasksAccounting"];
+  return [
+    property("Description", "s", `tsrun container ${id}`),
+    property("Slice", "s", slice),
+    ...[...yes, isUnified ? "IOAccounting" : "BlockIOAccounting"].map((name) => property(name, "b", true)),
+    property("DefaultDependencies", "b", false),
+    ...(version >= 236 ? [property("CollectMode", "s", "inactive-or-failed")] : []),
+  ];
+}

@@ -7,7 +7,7 @@ import { stepLine } from "../plan/print.ts";
 /** Prints what create and start would do. */
 export const planCommand: Command<"plan"> = ({ args, options, globals, warn }) => {
   const id = args[0] ?? "<id>";
-  const request = createRequest(id, { ...options, pidfdSocket: undefined }, globals, warn);
+  const request = createRequest(id, { ...options, pidfdSocket: undefined }, globals, warn, true);
   // Of the terminal of run, which makes a socket of its own for it, nothing is known but that there is one.
   const stages = listPlan({ ...request, console: options.consoleSocket ?? -1 });
   print(options.json ? asJson(stages) : asText(stages));

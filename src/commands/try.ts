@@ -1,7 +1,7 @@
 import { realpathSync } from "node:fs";
 import { errnoName, errnoText } from "../abi/errno.ts";
 import { AT_FDCWD } from "../abi/fcntl.ts";
-import { chooseCgroupManager } from "../cgroup/choose.ts";
+import { chooseCgroupManager, systemdInstance } from "../cgroup/choose.ts";
 import { cgroupDirectories } from "../cgroup/paths.ts";
 import type { Command, CommandInput, Globals } from "../cli/options.ts";
 import { printError } from "../cli/output.ts";
@@ -119,7 +119,10 @@ function runTrial(
   const root = stateRoot(globals.root);
   const isLimited = config.linux?.resources !== undefined;
   // Without root there is hardly ever a cgroup to be had, and without limits no need of one.
-  const cgroupManager = facts.euid === 0 || isLimited ? chooseCgroupManager(globals) : "disabled";
+  const wish =
+    facts.euid === 0 || isLimited ? globals : { ...globals, systemdCgroup: false, cgroupManager: "disabled" as const };
+  const instance = systemdInstance(globals.rootless, facts.euid, facts.inUserNamespace);
+  const cgroupManager = chooseCgroupManager(wish, instance);
   const request = {
     root,
     id,
@@ -139,7 +142,7 @@ function runTrial(
     trial,
     warn,
   };
-  const cgroups = cgroupManager === "disabled" ? [] : cgroupDirectories(undefined, id, facts.cgroup);
+  const cgroups = cgroupManager.name !== "cgroupfs" ? [] : cgroupDirectories(undefined, id, facts.cgroup);
   const isTaken = findContainerDirectory(root, id) !== undefined;
   // Whose state that is, the janitor must not clean up.
   const janitor = isTaken ? undefined : startJanitor({ cgroups: cgroups.map(({ path }) => path), root, id });

@@ -2,6 +2,7 @@ import { SPARE } from "../agent/layout.ts";
 import { type Agent, encode, finish, readInAgent, type Sent, send, spawnAgent, transmit } from "../agent/session.ts";
 import { containerCgroups } from "../cgroup/paths.ts";
 import { removeCgroups } from "../cgroup/remove.ts";
+import { beginScope, finishScope, type PlannedScope } from "../cgroup/systemd.ts";
 import { errorMessage } from "../errors.ts";
 import { runHooksInContainer } from "../hooks/in-container.ts";
 import { runPoststopHooks } from "../hooks/poststop.ts";
@@ -33,6 +34,7 @@ import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
 import { makeNotifyDirectory } from "./notify.ts";
 import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
+import { endScope, scopeState } from "./scope.ts";
 import { stateDocument } from "./state-document.ts";
 
 export interface CreateRequest extends PlanRequest {
@@ -111,10 +113,10 @@ interface Begun {
 function beginContainer(request: CreateRequest, directory: number, undo: Undo): Begun {
   const socketPath = request.waitsForStart ? `/proc/self/fd/${directory}/${START_SOCKET}` : undefined;
   stage("plan the namespaces");
-  const { plan, cgroups } = beginPlan(request, socketPath);
+  const { plan, cgroups, scope } = beginPlan(request, socketPath);
   plan.lock.value = directory;
   stage("write the draft of the state");
-  const state = newState(request, plan, cgroups);
+  const state = { ...newState(request, plan, cgroups), ...scopeState(scope) };
   saveConfig(directory, request.configText);
   writeDraft(directory, state);
   undo.add(() => void removeCgroups(containerCgroups(state.cgroup_paths)));
@@ -129,6 +131,7 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   const agent = spawnAgent(directory, plan.listening?.value);
   undo.add(() => endAgent(agent));
   closeOnExec();
+  if (scope !== undefined) startScope(scope, agent, state, undo, request.warn);
   stage("encode unshare");
   const sent = send(agent, [plan.unshare], plan.slots);
   if (!first) planFileSystems(request, plan);
@@ -137,6 +140,20 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   stage("wait for unshare");
   finishUnshare(sent, plan, agent, undo);
   return { plan, state, agent };
+}
+
+/** The agent enters the scope before it does anything: what it makes then is made there. */
+function startScope(
+  scope: PlannedScope,
+  agent: Agent,
+  state: ContainerState,
+  undo: Undo,
+  warn: CreateRequest["warn"],
+): void {
+  stage("ask systemd for the scope");
+  const starting = beginScope(scope, agent.pid);
+  undo.add(() => endScope(state, warn));
+  finishScope(starting);
 }
 
 function planFileSystems(request: CreateRequest, plan: PlanContext): void {
@@ -177,6 +194,7 @@ function newState(request: CreateRequest, plan: PlanContext, cgroups: Record<str
     owner: request.facts.euid,
     annotations: request.config.annotations ?? {},
     cgroup_paths: cgroups,
+    cgroup_manager: request.cgroupManager.name,
     rootless: request.facts.euid !== 0,
     mounted: [],
     creator: sys("getpid"),
@@ -225,18 +243,34 @@ function buildContainer(request: CreateRequest, plan: PlanContext, agent: Agent,
   stage("wait for build");
   finish(building);
   performCopies(plan);
+  const hasHooks = hasCreateHooks(request);
+  if (hasHooks) restrict(plan);
   runCreateHooks(request, plan, agent, state);
   stage("enter, become the user");
   transmit(entering);
+  if (!hasHooks) restrict(plan);
   checkDevices(plan.checks);
   closePrepared(plan);
   for (const warning of plan.warnings) request.warn(warning);
   finish(entering);
 }
 
-function runCreateHooks({ config }: CreateRequest, plan: PlanContext, agent: Agent, state: ContainerState): void {
-  const { prestart, createRuntime, createContainer } = config.hooks ?? {};
-  if (prestart === undefined && createRuntime === undefined && createContainer === undefined) return;
+/**
+ * The device rules hold before anything of the container's runs, and not before its file system is complete: to make
+ * nodes and to mount block devices takes what they may deny. v1's list is empty for a moment on the way, so that this
+ * must not go on beside `build`; `enter` uses no devices.
+ */
+function restrict(plan: PlanContext): void {
+  runProgram(plan.restrict, sys, stepObserver());
+}
+
+function hasCreateHooks({ config: { hooks } }: CreateRequest): boolean {
+  return hooks?.prestart !== undefined || hooks?.createRuntime !== undefined || hooks?.createContainer !== undefined;
+}
+
+function runCreateHooks(request: CreateRequest, plan: PlanContext, agent: Agent, state: ContainerState): void {
+  if (!hasCreateHooks(request)) return;
+  const { prestart, createRuntime, createContainer } = request.config.hooks ?? {};
   stage("hooks");
   const document = JSON.stringify(stateDocument(state, "creating"));
   inDirectory(state.bundle, () => {

@@ -18,6 +18,7 @@ import { statusOf } from "../state/status.ts";
 import { findContainerDirectory, readSavedConfig, readState, removeContainerDirectory } from "../state/store.ts";
 import { killInit } from "./init-process.ts";
 import { thawFreezer } from "./kill.ts";
+import { endScope } from "./scope.ts";
 import { stateDocument } from "./state-document.ts";
 
 /** How long the container's first process may take to die of SIGKILL. */
@@ -93,6 +94,7 @@ function checkDeletable(state: ContainerState, directory: number): void {
 export function destroy(state: ContainerState, warn: Warn): void {
   stage("delete: end the process");
   endInit(state);
+  endScope(state, warn);
   stage("delete: remove the cgroups");
   clearCgroups(state.id, containerCgroups(state.cgroup_paths), warn);
   unmountAll(state.mounted, warn);

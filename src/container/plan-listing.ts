@@ -1,4 +1,6 @@
 import { SPARE } from "../agent/layout.ts";
+import type { PlannedScope } from "../cgroup/systemd.ts";
+import { propertyText } from "../cgroup/unit-property.ts";
 import { planExecve, processEnvironment } from "../plan/command.ts";
 import { planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
@@ -35,19 +37,21 @@ const STATE = "<state>";
  * for the socket that a created container waits on. Looks at the machine; changes nothing.
  */
 export function listPlan(request: ListingRequest): Stage[] {
-  const { plan } = beginPlan(request, `/proc/self/fd/${STATE_DIRECTORY}/${START_SOCKET}`);
+  const { plan, scope } = beginPlan(request, `/proc/self/fd/${STATE_DIRECTORY}/${START_SOCKET}`);
   continuePlan(request, plan);
   completePlan(request, plan);
-  nameApart([plan.prepare, plan.unshare, plan.attach, plan.build, plan.enter, plan.identity]);
+  nameApart([plan.prepare, plan.unshare, plan.attach, plan.build, plan.restrict, plan.enter, plan.identity]);
   return [
     note("state", "makes the state directory, in it config.json and the draft of state.json"),
     stage("tsrun", plan.prepare, "opens what the container cannot reach by its path"),
     note("spawn", "starts the agent: socketpair(2), memfd_create(2), posix_spawn(3)"),
+    ...scopeNotes(scope),
     ...unshareStages(plan),
     ...idmapNotes(plan),
     stage("tsrun", plan.attach, "does to the container's first process what takes the host's privileges"),
     stage("init", plan.build, "builds the file system"),
     ...copyNotes(plan),
+    stage("tsrun", plan.restrict, "has the cgroup decide about devices; beside the next stage when there are no hooks"),
     ...hookStages(request, plan, "prestart"),
     ...hookStages(request, plan, "createRuntime"),
     ...hookStages(request, plan, "createContainer"),
@@ -88,6 +92,15 @@ function unshareStages(plan: PlanContext): Stage[] {
       steps: child === undefined ? [] : steps.slice(child),
     },
   ].filter((part) => part.steps.length > 0) as Stage[];
+}
+
+/** The call of D-Bus, a property a line. */
+function scopeNotes(scope: PlannedScope | undefined): Stage[] {
+  if (scope === undefined) return [];
+  const call = `StartTransientUnit(${JSON.stringify(scope.unit)}, "replace", properties, [])`;
+  const properties = ["PIDs=@au [<agent>]", ...scope.properties.map(propertyText)];
+  const text = `asks the ${scope.instance} instance for the cgroup "${scope.cgroup}" with the agent in it, and waits for the job`;
+  return [note("systemd", [text, call, ...properties].join("\n#   "))];
 }
 
 function idmapNotes(plan: PlanContext): Stage[] {

@@ -1,9 +1,14 @@
 import { planCgroup } from "../cgroup/cgroupfs.ts";
-import type { CgroupManager } from "../cgroup/choose.ts";
+import { type CgroupManager, withProperties } from "../cgroup/choose.ts";
 import { planOwnership } from "../cgroup/delegate.ts";
-import { cgroupDirectories, cgroupMap, cgroupRecord } from "../cgroup/paths.ts";
+import { canRestrictDevices, deviceModel } from "../cgroup/device-rules.ts";
+import { cgroupMap, cgroupRecord } from "../cgroup/paths.ts";
+import { planDeviceRules } from "../cgroup/plan-device-rules.ts";
 import { planResources } from "../cgroup/plan-resources.ts";
 import { type CgroupFindings, readCgroups } from "../cgroup/read-cgroups.ts";
+import { readDeviceCgroup } from "../cgroup/read-device-cgroup.ts";
+import { requiredControllers } from "../cgroup/required.ts";
+import type { PlannedScope } from "../cgroup/systemd.ts";
 import type { HostFacts } from "../host/facts.ts";
 import {
   type ContainerRequest,
@@ -37,22 +42,32 @@ export interface BegunPlan {
   readonly plan: PlanContext;
   /** The container's cgroups, for state.json. */
   readonly cgroups: Record<string, string>;
+  /** Asked for when the agent runs, before its first program. */
+  readonly scope: PlannedScope | undefined;
 }
 
 /** Up to a process in the container's namespaces. `socketPath` is where a container that waits for start listens. */
 export function beginPlan(request: PlanRequest, socketPath: string | undefined): BegunPlan {
-  const found = request.cgroupManager === "disabled" ? { cgroups: [], warnings: [] } : findCgroups(request);
+  const { found, scope } = findCgroups(request);
   for (const warning of found.warnings) request.warn(warning);
   const used = found.cgroups.map(({ directory }) => directory);
   const plan = newPlan({ ...request, cgroupPaths: cgroupMap(used) });
   planBeginning(plan, planCgroup(plan, found.cgroups));
   if (socketPath !== undefined) planListen(plan, socketPath);
-  return { plan, cgroups: cgroupRecord(used) };
+  return { plan, cgroups: cgroupRecord(used), scope };
 }
 
-function findCgroups({ config, facts, id, mayGoWithoutCgroup }: PlanRequest): CgroupFindings {
-  const directories = cgroupDirectories(config.linux?.cgroupsPath, id, facts.cgroup);
-  return readCgroups(directories, facts.cgroup.mode === "unified", mayGoWithoutCgroup);
+/** Looks at the container's cgroups-to-be; a unit of systemd has to know all that they are to hold. */
+function findCgroups(request: PlanRequest): { found: CgroupFindings; scope: PlannedScope | undefined } {
+  const { config, facts, id, mayGoWithoutCgroup, cgroupManager } = request;
+  if (cgroupManager.name === "disabled") return { found: { cgroups: [], warnings: [] }, scope: undefined };
+  const wanted = { config, id, facts: facts.cgroup, mayGoWithout: mayGoWithoutCgroup };
+  const { directories, scope } = cgroupManager.place(wanted);
+  const resources = config.linux?.resources;
+  const record = cgroupRecord(directories);
+  const required = resources === undefined ? [] : requiredControllers(resources, record);
+  const found = readCgroups(directories, facts.cgroup.mode === "unified", mayGoWithoutCgroup, required);
+  return { found, scope: scope === undefined ? undefined : withProperties(scope, wanted, record) };
 }
 
 /** The file systems. */
@@ -69,6 +84,7 @@ export function continuePlan(request: PlanRequest, plan: PlanContext): void {
 export function completePlan(request: PlanRequest, plan: PlanContext): void {
   const resources = request.config.linux?.resources;
   if (resources !== undefined) planLimitsOf(request, plan, resources);
+  planDevicesOf(request, plan, resources?.devices);
   planOwnership(plan);
   planProcess(plan, { ...request, cgroupPaths: plan.cgroupPaths });
   if (request.pidfdSocket !== undefined) planSendPidfd(plan, plan.initPid, request.pidfdSocket);
@@ -76,16 +92,36 @@ export function completePlan(request: PlanRequest, plan: PlanContext): void {
 
 /** Before the process gets its scheduling policy: v1 has none that is real-time without a limit for it. */
 function planLimitsOf({ cgroupManager, facts }: PlanRequest, plan: PlanContext, resources: Resources): void {
-  if (cgroupManager === "disabled") {
+  if (cgroupManager.name === "disabled") {
     if (Object.keys(resources).length > 0) plan.warnings.push("linux.resources has no effect without a cgroup manager");
     return;
   }
-  const directories = facts.cgroup.hierarchies.flatMap((hierarchy) => {
-    const path = plan.cgroupPaths.get(hierarchy.mount);
+  plan.warnings.push(...planResources(plan.attach, plan.slots, cgroupsOf(facts, plan), resources));
+}
+
+function cgroupsOf({ cgroup }: HostFacts, { cgroupPaths }: PlanContext): Record<string, string> {
+  const directories = cgroup.hierarchies.flatMap((hierarchy) => {
+    const path = cgroupPaths.get(hierarchy.mount);
     return path === undefined ? [] : [{ hierarchy, path }];
   });
-  plan.warnings.push(...planResources(plan.attach, plan.slots, cgroupRecord(directories), resources));
+  return cgroupRecord(directories);
 }
+
+/** Every container has device rules. */
+function planDevicesOf(request: PlanRequest, plan: PlanContext, rules: Resources["devices"]): void {
+  const { cgroupManager, facts } = request;
+  if (cgroupManager.name === "disabled") return;
+  const cgroup = canRestrictDevices(facts) ? readDeviceCgroup(cgroupsOf(facts, plan)) : undefined;
+  if (cgroup === undefined) {
+    if ((rules?.length ?? 0) > 0) plan.warnings.push(`linux.resources.devices has no effect: ${NO_DEVICE_RULES}`);
+    return;
+  }
+  const { model, warnings } = deviceModel(rules);
+  plan.warnings.push(...warnings);
+  planDeviceRules({ prepare: plan.attach, restrict: plan.restrict, slots: plan.slots }, cgroup, model);
+}
+
+const NO_DEVICE_RULES = "tsrun may not restrict devices here, or there is no cgroup to do it in";
 
 function planConsole(request: PlanRequest, plan: PlanContext): Slot | undefined {
   if (request.config.process?.terminal !== true || request.console === undefined) return undefined;

@@ -1,6 +1,6 @@
 import { errnoName, errnoText } from "../abi/errno.ts";
 import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } from "../abi/fcntl.ts";
-import { chooseCgroupManager } from "../cgroup/choose.ts";
+import { chooseCgroupManager, systemdInstance } from "../cgroup/choose.ts";
 import type { Globals } from "../cli/options.ts";
 import { TsrunError } from "../errors.ts";
 import { readFacts } from "../host/read-facts.ts";
@@ -28,12 +28,13 @@ export interface CreateOptions {
   readonly preserveFds: number;
 }
 
-/** Reads the bundle and this machine. Throws before anything is made. */
+/** Reads the bundle and this machine. Throws before anything is made. `trial`: nothing will be made, see chooseCgroupManager. */
 export function createRequest(
   id: string,
   options: CreateOptions,
   globals: Globals,
   warn: (message: string) => void,
+  trial = false,
 ): Omit<CreateRequest, "waitsForStart"> {
   const bundle = absolutePath(options.bundle);
   const { config, text } = readConfig(bundle, options.config, warn);
@@ -43,6 +44,8 @@ export function createRequest(
   const root = stateRoot(globals.root);
   const notifies = (process.env.NOTIFY_SOCKET ?? "") !== "";
   const preserveFds = options.preserveFds + passed.count;
+  const facts = readFacts();
+  const instance = systemdInstance(globals.rootless, facts.euid, facts.inUserNamespace);
   preserveDescriptors(preserveFds);
   return {
     root,
@@ -50,8 +53,8 @@ export function createRequest(
     bundle,
     config: notifies ? { ...config, mounts: [...(config.mounts ?? []), notifyMount(`${root}/${id}`)] } : config,
     configText: text,
-    facts: readFacts(),
-    cgroupManager: chooseCgroupManager(globals),
+    facts,
+    cgroupManager: chooseCgroupManager(globals, instance, trial),
     mayGoWithoutCgroup: globals.rootless === "true" || (globals.rootless === "auto" && sys("geteuid") !== 0),
     noPivot: options.noPivot,
     noNewKeyring: options.noNewKeyring,

@@ -13,6 +13,11 @@ export function parseState(text: string): ContainerState | string {
     const found = Object.hasOwn(value, property) ? value[property] : undefined;
     if (!matches(found, expected)) return `"${property}" should be ${expected}`;
   }
+  for (const [property, choices] of laterProperties()) {
+    const found = Object.hasOwn(value, property) ? value[property] : undefined;
+    const fits = typeof found === "string" && (choices.length === 0 || choices.includes(found));
+    if (found !== undefined && !fits) return `"${property}" should be ${choices.join(" or ") || "a string"}`;
+  }
   // Every property that the type names was looked at.
   return value as unknown as ContainerState;
 }
@@ -43,6 +48,16 @@ function expectations(): [keyof ContainerState, Expected][] {
     ["mounted", "an array of strings"],
     ["creator", "an integer"],
     ["start", "an object with env, preserve_fds and agent_socket"],
+  ];
+}
+
+/** What states of earlier versions do not have: strings, of a few where some are named. */
+function laterProperties(): [keyof ContainerState, string[]][] {
+  return [
+    ["cgroup_manager", ["cgroupfs", "systemd", "disabled"]],
+    ["systemd_unit", []],
+    ["systemd_slice", []],
+    ["systemd_instance", ["system", "user"]],
   ];
 }
 

@@ -22,6 +22,12 @@ export interface ContainerState {
   readonly annotations: Readonly<Record<string, string>>;
   /** Controller (v1), `name=systemd`, or "" (v2) to the absolute directory of the container's cgroup. */
   readonly cgroup_paths: Readonly<Record<string, string>>;
+  /** Who made them. Absent, as the next three, in states of earlier versions. */
+  readonly cgroup_manager?: "cgroupfs" | "systemd" | "disabled" | undefined;
+  /** The transient unit that the container is in, the slice above it, and whose systemd has them. */
+  readonly systemd_unit?: string | undefined;
+  readonly systemd_slice?: string | undefined;
+  readonly systemd_instance?: "system" | "user" | undefined;
   readonly rootless: boolean;
   /** Without a mount namespace the rootfs is mounted in the caller's: what delete has to unmount. */
   readonly mounted: readonly string[];
