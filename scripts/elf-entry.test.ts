@@ -31,7 +31,12 @@ describe("a compiled program", () => {
       `${directory}/main.ts`,
       `import { auxiliaryValue } from ${JSON.stringify(kernel)};
        console.log(Number(auxiliaryValue(8)), process.argv.length, process.env.NAME);
-       if (process.argv[2] === "list") console.log(JSON.stringify(process.env));`,
+       if (process.argv[2] === "list") console.log(JSON.stringify(process.env));
+       if (process.argv[2] === "masks") {
+         for (const thread of require("node:fs").readdirSync("/proc/self/task")) {
+           console.log(require("node:fs").readFileSync("/proc/self/task/" + thread + "/status", "utf8"));
+         }
+       }`,
     );
     const command = [process.execPath, "build", "--compile", `--outfile=${program()}.plain`, `${directory}/main.ts`];
     const built = Bun.spawnSync(command, { cwd: directory });
@@ -55,6 +60,16 @@ describe("a compiled program", () => {
     const seen = JSON.parse(listed!) as Record<string, string>;
     expect(seen).toMatchObject({ A: "1", B: "2", NAME: "value", BUN_JSC_useBaselineJIT: "0" });
     expect(Object.keys(seen).filter((name) => name.startsWith("BUN_"))).toEqual(["BUN_JSC_useBaselineJIT"]);
+  });
+
+  test("makes the signals wait that are to be passed on, in every thread", () => {
+    const masks = [...output(`exec ${program()} masks`).matchAll(/^SigBlk:\t(.*)$/gm)].map(([, mask]) =>
+      BigInt(`0x${mask}`),
+    );
+    expect(masks.length).toBeGreaterThan(1);
+    // SIGKILL and SIGSTOP cannot be blocked.
+    const waiting = 0xfffffffe1affeb07n & ~((1n << 8n) | (1n << 18n));
+    for (const mask of masks) expect(mask & waiting).toBe(waiting);
   });
 
   test("starts with an empty environment", () => {

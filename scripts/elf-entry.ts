@@ -5,6 +5,10 @@
  * the real entry point. `auxiliaryValue(AT_FLAGS)` then reads it; 0 means that the program was not built this way.
  * The environment changes on the way, see OPTION.
  *
+ * It also makes the signals wait that tsrun may have to pass on: Bun has a thread before the first line of JavaScript, and
+ * the kernel gives a signal to any thread that does not block it. A thread inherits the mask of its maker. See
+ * src/terminal/foreground.ts, whose mask this is (0xfffffffe1affeb07, all but OWN_SIGNALS).
+ *
  * In the file: the last program header, a PT_NOTE that only holds a build id, becomes a PT_LOAD of a page at the end.
  */
 import type { Arch } from "../src/abi/syscalls.ts";
@@ -17,10 +21,21 @@ import type { Arch } from "../src/abi/syscalls.ts";
 const OPTION = "BUN_JSC_useBaselineJIT=0";
 
 /**
- * 168 bytes, then 8 for the distance to the real entry point, 8 for the address of libc's `environ`, and the option.
+ * 196 bytes, then 8 for the distance to the real entry point, 8 for the address of libc's `environ`, and the option.
  * Whatever starts a program leaves rdx and rsp for it; the other registers are free.
  *
  *     entry:   mov  r8, rdx
+ *              mov  rax, 0xfffffffe1affeb07   # signals
+ *              push rax
+ *              xor  edi, edi                  # SIG_BLOCK
+ *              mov  rsi, rsp
+ *              xor  edx, edx                  # the mask so far is not needed
+ *              push 8                         # bytes
+ *              pop  r10
+ *              push 14                        # rt_sigprocmask
+ *              pop  rax
+ *              syscall
+ *              pop  rax
  *              push 7                         # RLIMIT_NOFILE
  *              pop  rsi
  *              xor  edi, edi                  # this process
@@ -75,15 +90,27 @@ const OPTION = "BUN_JSC_useBaselineJIT=0";
  *     distance: .quad
  */
 const stubX86_64 =
-  "4989d06a075e31ff31d24883ec104989e2b82e0100000f05595e85c0740231c94c8d0d910000004889e64883" +
-  "ec104889e7488b164883c202488b064889074883c6084883c70848ffca75ed488b055e000000488938488b06" +
-  "4885c074184883c608813842554e5f75034c89c84889074883c708ebe04c890f4c894f08488b46084885c074" +
-  "104883f80874064883c610ebeb48894e104c89c2488d0561ffffff48030502000000ffe0";
+  "4989d048b807ebff1afeffffff5031ff4889e631d26a08415a6a0e580f05586a075e31ff31d24883ec104989" +
+  "e2b82e0100000f05595e85c0740231c94c8d0d910000004889e64883ec104889e7488b164883c202488b0648" +
+  "89074883c6084883c70848ffca75ed488b055e000000488938488b064885c074184883c608813842554e5f75" +
+  "034c89c84889074883c708ebe04c890f4c894f08488b46084885c074104883f80874064883c610ebeb48894e" +
+  "104c89c2488d0545ffffff48030502000000ffe0";
 
 /**
- * 172 bytes, then the same three. Whatever starts a program leaves x0 and sp for it.
+ * 216 bytes, then the same three. Whatever starts a program leaves x0 and sp for it.
  *
  *     entry:   mov  x9, x0
+ *              movn x10, 0x14f8               // signals: 0xfffffffe1affeb07
+ *              movk x10, 0x1aff, lsl 16
+ *              movk x10, 0xfffe, lsl 32
+ *              str  x10, [sp, -16]!
+ *              mov  x0, 0                     // SIG_BLOCK
+ *              mov  x1, sp
+ *              mov  x2, 0                     // the mask so far is not needed
+ *              mov  x3, 8                     // bytes
+ *              mov  x8, 135                   // rt_sigprocmask
+ *              svc  0
+ *              add  sp, sp, 16
  *              mov  x0, 0                     // this process
  *              mov  x1, 7                     // RLIMIT_NOFILE
  *              mov  x2, 0                     // only ask
@@ -129,10 +156,11 @@ const stubX86_64 =
  *     distance: .quad
  */
 const stubAarch64 =
-  "e90300aa000080d2e10080d2020080d2ff4300d1e3030091a82080d2010000d4ea33c1a8400000b40a0080d2" +
+  "e90300aa0a9f8292ea5fa3f2caffdff2ea0f1ff8000080d2e1030091020080d2030180d2e81080d2010000d4" +
+  "ff430091000080d2e10080d2020080d2ff4300d1e3030091a82080d2010000d4ea33c1a8400000b40a0080d2" +
   "8d040010ee030091ff4300d1ef030091cb0140f96b090091cc8540f8ec8500f86b0500f1a1ffff540c030058" +
   "8f0100f951a88a52d1e9ab72cc8540f8cc0000b4900140b91f02116bac018c9aec8500f8faffff17ed3500a9" +
-  "cc0541f88c0000b49f2100f1a1ffff54ca811ff8e00309aa30fbff10710000581002118b00021fd6";
+  "cc0541f88c0000b49f2100f1a1ffff54ca811ff8e00309aad0f9ff10710000581002118b00021fd6";
 
 const ELF_MAGIC = 0x464c457f;
 const ELFCLASS64 = 2;

@@ -5,6 +5,7 @@ import { close } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { reap, reapEnded } from "../kernel/processes.ts";
 import type { PassThrough } from "./console.ts";
+import { caughtSignals, holdSignals } from "./hold-signals.ts";
 import { resizeTerminal, restoreTerminal, setNonBlocking, setRawMode } from "./pty.ts";
 
 const EINTR = -errnoNumber("EINTR");
@@ -12,39 +13,13 @@ const EAGAIN = -errnoNumber("EAGAIN");
 const POLLIN = 1;
 const POLLOUT = 4;
 
-/**
- * Signals that say something of tsrun itself: faults of its code (SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV,
- * SIGSYS), its own writes (SIGPIPE, SIGXFSZ), and those that JavaScriptCore and libc use between threads. All others
- * that reach tsrun are meant for the process in the container.
- */
-const OWN_SIGNALS = [4, 5, 6, 7, 8, 11, 13, 25, 27, 30, 31, 32, 33];
-
-function caughtSignals(): BigUint64Array {
-  let mask = (1n << 64n) - 1n;
-  for (const signal of OWN_SIGNALS) mask &= ~(1n << BigInt(signal - 1));
-  return BigUint64Array.of(mask);
-}
-
-/**
- * Makes the signals that may have to be forwarded wait. The kernel gives a signal to any thread that does not block it,
- * and a thread inherits the mask of its maker: call this before the engine makes its first thread.
- */
-export function holdSignals(): void {
-  const SIG_BLOCK = 0;
-  sys("rt_sigprocmask", SIG_BLOCK, caughtSignals(), 0, 8);
-}
-
-/** Undoes holdSignals, for a command that forwards nothing: they end tsrun again. */
-export function releaseSignals(): void {
-  const SIG_UNBLOCK = 1;
-  sys("rt_sigprocmask", SIG_UNBLOCK, caughtSignals(), 0, 8);
-}
-
 /** A signalfd(2) of the signals that holdSignals holds; before anything is started, so that none is lost. */
 export function catchSignals(): number {
   const SFD_CLOEXEC = 0o2000000;
+  // What poll has seen, a thread that does not block it may have had before read.
+  const SFD_NONBLOCK = 0o4000;
   holdSignals();
-  return must(sys("signalfd4", -1, caughtSignals(), 8, SFD_CLOEXEC), "catch signals");
+  return must(sys("signalfd4", -1, caughtSignals(), 8, SFD_CLOEXEC | SFD_NONBLOCK), "catch signals");
 }
 
 /** Those that do not end a process by default: SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH. */
