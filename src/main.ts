@@ -1,3 +1,5 @@
+import "./terminal/hold-first.ts";
+
 import { type Invocation, type InvocationOf, parseFast } from "./cli/fast-path.ts";
 import { openLog, writeLog } from "./cli/log.ts";
 import type { Command, CommandName, Globals } from "./cli/options.ts";
@@ -16,7 +18,7 @@ import { printVersion } from "./commands/version.ts";
 import { installBuiltIns } from "./kernel/built-ins.ts";
 import { sys } from "./kernel/kernel.ts";
 import { beginTrace, stage } from "./kernel/trace.ts";
-import { holdSignals, releaseSignals } from "./terminal/foreground.ts";
+import { releaseSignals } from "./terminal/hold-signals.ts";
 
 /** A command at hand, or one that is loaded when it is asked for, because its modules are slow to load. */
 type Entry<N extends CommandName> = Command<N> | { readonly load: () => Promise<Command<N>> };
@@ -56,8 +58,6 @@ main(process.argv.slice(2));
 /** The hot path is synchronous from here to the exit; promises are only for what is loaded late. */
 function main(argv: readonly string[]): void {
   const restore = installBuiltIns();
-  // Before anything else: see holdSignals. Whether the word is the command, the parser will tell.
-  if (argv.some((word) => HOLDING.includes(word))) holdSignals();
   const invocation = parseFast(argv);
   if (invocation !== undefined) exitWith(run(invocation));
   else {

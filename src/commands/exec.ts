@@ -13,14 +13,8 @@ import { stateRoot } from "../state/root.ts";
 import { type Status, statusOf } from "../state/status.ts";
 import { openContainerDirectory, readSavedConfig, readState } from "../state/store.ts";
 import { connectConsole, openPassThrough, ownTerminal } from "../terminal/console.ts";
-import {
-  catchSignals,
-  holdSignals,
-  releaseSignals,
-  type Terminals,
-  takeTerminal,
-  waitInForeground,
-} from "../terminal/foreground.ts";
+import { catchSignals, type Terminals, takeTerminal, waitInForeground } from "../terminal/foreground.ts";
+import { holdSignals, releaseSignals } from "../terminal/hold-signals.ts";
 import { checkTerminal } from "./create.ts";
 
 export const execCommand: Command<"exec"> = ({ args, options, globals, warn }) => {

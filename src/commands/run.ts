@@ -9,13 +9,8 @@ import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
 import { unlockContainer } from "../state/lock.ts";
 import { openPassThrough, ownTerminal } from "../terminal/console.ts";
-import {
-  catchSignals,
-  releaseSignals,
-  type Terminals,
-  takeTerminal,
-  waitInForeground,
-} from "../terminal/foreground.ts";
+import { catchSignals, type Terminals, takeTerminal, waitInForeground } from "../terminal/foreground.ts";
+import { releaseSignals } from "../terminal/hold-signals.ts";
 import { checkTerminal } from "./create.ts";
 
 export interface RunOptions {
