@@ -33,6 +33,7 @@ describe("a compiled program", () => {
        console.log(Number(auxiliaryValue(8)), process.argv.length, process.env.NAME);
        if (process.argv[2] === "list") console.log(JSON.stringify(process.env));
        if (process.argv[2] === "masks") {
+         Bun.gc(true); // Makes threads.
          for (const thread of require("node:fs").readdirSync("/proc/self/task")) {
            console.log(require("node:fs").readFileSync("/proc/self/task/" + thread + "/status", "utf8"));
          }
