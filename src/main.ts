@@ -1,5 +1,3 @@
-import "./terminal/hold-first.ts";
-
 import { type Invocation, type InvocationOf, parseFast } from "./cli/fast-path.ts";
 import { openLog, writeLog } from "./cli/log.ts";
 import type { Command, CommandName, Globals } from "./cli/options.ts";

@@ -33,7 +33,8 @@ export function signalWithin(signals: number, milliseconds: number): boolean {
     const timeout = BigUint64Array.of(left / 1_000_000_000n, left % 1_000_000_000n);
     const ready = sys("ppoll", Int32Array.of(signals, POLLIN), 1, timeout, 0, 8);
     if (ready === 0) return false;
-    if (ready > 0 && !HARMLESS_SIGNALS.includes(readSignal(signals) ?? 0)) return true;
+    const signal = ready > 0 ? readSignal(signals) : undefined;
+    if (signal !== undefined && !HARMLESS_SIGNALS.includes(signal)) return true;
   }
 }
 
