@@ -1,5 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { CLONE_INTO_CGROUP, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_PARENT } from "../abi/sched.ts";
+import {
+  CLONE_INTO_CGROUP,
+  CLONE_NEWCGROUP,
+  CLONE_NEWNS,
+  CLONE_NEWPID,
+  CLONE_NEWUSER,
+  CLONE_PARENT,
+} from "../abi/sched.ts";
 import type { Config, NamespaceType, Process } from "../spec/types.ts";
 import { type ExecRequest, newExecPlan, planExecProcess, planInitialAffinity, planJoin } from "./exec.ts";
 import { slot } from "./step.ts";
@@ -58,6 +65,14 @@ describe("join", () => {
     const lines = joined(["mount"], true);
     expect(lines[2]).toContain(`{${hex(CLONE_PARENT + CLONE_INTO_CGROUP)}, 0, 0, 0, 0, 0, 0, 0, 0, 0, $cgroup}`);
     expect(lines.slice(-2)).toEqual(["close($cgroup)", `close(${hex(PIDFD)})`]);
+  });
+
+  test("nsdelegate: the cgroup namespace shows less than the host's, so it is joined by who is born in the cgroup", () => {
+    const setns = (flags: number) => `setns(${hex(PIDFD)}, ${hex(flags)})`;
+    const lines = joined(["mount", "user", "cgroup"], true);
+    expect(lines[1]).toBe(setns(CLONE_NEWNS + CLONE_NEWUSER));
+    expect(lines.slice(-2)).toEqual([setns(CLONE_NEWCGROUP), `close(${hex(PIDFD)})`]);
+    expect(joined(["mount", "cgroup"])[1]).toBe(setns(CLONE_NEWNS + CLONE_NEWCGROUP));
   });
 
   test("a joined namespace counts as well as one that was new", () => {

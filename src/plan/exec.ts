@@ -2,10 +2,10 @@ import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
 import { PR_SET_DUMPABLE, PR_SET_NAME } from "../abi/prctl.ts";
 import { CLONE_ARGS_SIZE_VER2, CLONE_INTO_CGROUP, CLONE_PARENT } from "../abi/sched.ts";
 import type { HostFacts } from "../host/facts.ts";
-import type { Config, Process } from "../spec/types.ts";
+import type { Config, Namespace, Process } from "../spec/types.ts";
 import { planLookup } from "./command.ts";
 import { cpuSet } from "./cpu-list.ts";
-import { namespaceFlag, planBecomeRoot } from "./namespaces.ts";
+import { joinsWhenBorn, namespaceFlag, planBecomeRoot } from "./namespaces.ts";
 import { planOpenPasswd } from "./passwd.ts";
 import { type ProcessContext, planIdentity, planProcessAttributes, planSessionKeyring } from "./process.ts";
 import {
@@ -86,13 +86,14 @@ function planAffinity(plan: ExecPlan, { process, config }: ExecRequest, when: "i
 const NO_ROOM = "cannot create a process in the container's cgroup";
 
 /**
- * All namespaces at once, as the container's first process has them (setns(2) with a pidfd). Nobody inside may look
+ * All namespaces at once, as the container's first process has them (setns(2) with a pidfd); see joinsWhenBorn for one. Nobody inside may look
  * into this process while it still has something of the host (CVE-2016-9962): it is not dumpable from the start.
  */
 export function planJoin(plan: ExecPlan, request: ExecRequest, cgroup: Slot | undefined): void {
   const { join } = plan;
   const namespaces = request.config.linux?.namespaces ?? [];
-  const flags = namespaces.reduce((sum, { type }) => sum + namespaceFlag(type), 0);
+  const later = namespaces.filter((namespace) => joinsWhenBorn(namespace, namespaces, cgroup));
+  const flags = flagsOf(namespaces.filter((namespace) => !later.includes(namespace)));
   const child = label();
   add(join, { call: "prctl", args: [PR_SET_DUMPABLE, 0, 0, 0, 0], what: "hide the process from ptrace" });
   if (flags !== 0) add(join, { call: "setns", args: [request.pidfd, flags], what: "join the container's namespaces" });
@@ -119,7 +120,13 @@ export function planJoin(plan: ExecPlan, request: ExecRequest, cgroup: Slot | un
   // Here, not before clone3: being born into a cgroup with a cpuset sets the processors anew (before Linux 6.2).
   planAffinity(plan, request, "final");
   if (cgroup !== undefined) add(join, { call: "close", args: [cgroup], what: "close the cgroup" });
+  if (later.length > 0)
+    add(join, { call: "setns", args: [request.pidfd, flagsOf(later)], what: "join the container's cgroup namespace" });
   add(join, { call: "close", args: [request.pidfd], what: "close the pidfd" });
+}
+
+function flagsOf(namespaces: readonly Namespace[]): number {
+  return namespaces.reduce((sum, { type }) => sum + namespaceFlag(type), 0);
 }
 
 /** What the process becomes: the same as the container's first one, in the same order. */

@@ -12,7 +12,7 @@ import {
   CLONE_PARENT,
 } from "../abi/sched.ts";
 import type { HostFacts } from "../host/facts.ts";
-import type { Linux, NamespaceType } from "../spec/types.ts";
+import type { Linux, Namespace, NamespaceType } from "../spec/types.ts";
 import { mapText, namespaceFlag, planIdMaps, planNamespaces } from "./namespaces.ts";
 import { type Data, type Step, slot } from "./step.ts";
 import { printProgram, testContext } from "./test-printer.ts";
@@ -117,6 +117,19 @@ test("the cgroup namespace is made by the init, which is in its cgroup by then",
   const { unshare, build } = planned(made("mount", "cgroup"));
   expect(cloneArgs(unshare.steps)[0]).toBe(CLONE_PARENT + CLONE_NEWNS);
   expect(printProgram(build)).toContain("unshare(0x2000000)");
+});
+
+test("nsdelegate: an existing cgroup namespace is joined by who is born in the cgroup", () => {
+  const join = `setns($cgroup namespace, 0x${CLONE_NEWCGROUP.toString(16)})`;
+  const lines = (types: readonly Namespace[], withCgroup: boolean) =>
+    printProgram(planned({ namespaces: [...types] }, {}, withCgroup).unshare).filter((line) =>
+      /^setns|clone3/.test(line),
+    );
+  const cgroup: Namespace = { type: "cgroup", path: "/c" };
+  expect(lines([cgroup], true).at(-1)).toBe(join);
+  expect(lines([cgroup], false).at(0)).toBe(join);
+  // It may be the host's, over which a process in the user namespace has no privileges.
+  expect(lines([cgroup, { type: "user" }], true).at(0)).toBe(join);
 });
 
 test("a joined cgroup namespace is not made again", () => {

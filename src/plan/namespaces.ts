@@ -47,11 +47,26 @@ export function namespaceFlag(type: NamespaceType): number {
  */
 export function planNamespaces(context: PlanContext, cgroup: Slot | undefined): void {
   const namespaces = context.config.linux?.namespaces ?? [];
-  planJoining(context, namespaces);
+  planJoining(context, namespaces, (namespace) => !joinsWhenBorn(namespace, namespaces, cgroup));
   const made = namespaces.filter((namespace) => isNew(namespace) && !isLeftToInit(context, namespace));
   const flags = made.reduce((sum, { type }) => sum + namespaceFlag(type), CLONE_PARENT);
   planClone(context, flags, cgroup);
+  planJoining(context, namespaces, (namespace) => joinsWhenBorn(namespace, namespaces, cgroup));
   planInNewNamespaces(context, namespaces);
+}
+
+/**
+ * Where cgroup v2 is mounted with nsdelegate, as systemd does, nobody is born into a cgroup that its parent's cgroup
+ * namespace does not show (ENOENT): the child has to join that one. But for a namespace that may be the host's, of a
+ * container with a user namespace: only the agent has privileges over it.
+ */
+export function joinsWhenBorn(
+  namespace: Namespace,
+  namespaces: readonly Namespace[],
+  cgroup: Slot | undefined,
+): boolean {
+  if (namespace.type !== "cgroup" || cgroup === undefined) return false;
+  return isNew(namespace) || !namespaces.some(({ type }) => type === "user");
 }
 
 function isNew(namespace: Namespace): boolean {
@@ -63,10 +78,14 @@ function isLeftToInit(context: PlanContext, { type }: Namespace): boolean {
 }
 
 /** A user namespace last: joining the others takes privileges over them that the host's root has, and its root may not. */
-function planJoining(context: PlanContext, namespaces: readonly Namespace[]): void {
+function planJoining(
+  context: PlanContext,
+  namespaces: readonly Namespace[],
+  isWanted: (namespace: Namespace) => boolean,
+): void {
   const joins: { namespace: Namespace; pointer: string }[] = [];
   for (const [i, namespace] of namespaces.entries()) {
-    if (!isNew(namespace)) joins.push({ namespace, pointer: `/linux/namespaces/${i}/path` });
+    if (!isNew(namespace) && isWanted(namespace)) joins.push({ namespace, pointer: `/linux/namespaces/${i}/path` });
   }
   const userLast = context.facts.canMount;
   const rank = ({ type }: Namespace) => (type === "user" ? (userLast ? 2 : 0) : 1);
