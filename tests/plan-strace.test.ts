@@ -1,5 +1,6 @@
 import { expect } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { controllerPlace } from "./helpers/cgroup-files.ts";
 import { type Config, grant, unshare } from "./helpers/config.ts";
 import {
   agentCalls,
@@ -175,6 +176,27 @@ const changes: [string, Change][] = [
 
 for (const [title, change] of changes) {
   test(title, async () => expect(await compare(change)).toBeGreaterThan(80), { skip, limit: 60_000 });
+}
+
+test(
+  "limits",
+  async () => {
+    const count = await compare((config) => {
+      config.linux.resources = {
+        memory: { limit: 64 << 20, swap: 128 << 20, reservation: 32 << 20 },
+        cpu: { shares: 512, quota: 50_000, period: 100_000, cpus: "0" },
+        pids: { limit: 50 },
+      };
+    });
+    expect(count).toBeGreaterThan(80);
+  },
+  { skip: skip ?? limitsElsewhere(), limit: 60_000 },
+);
+
+/** Why a machine cannot have these limits. */
+function limitsElsewhere(): string | undefined {
+  const missing = ["memory", "cpu", "cpuset", "pids"].filter((name) => controllerPlace(name) === undefined);
+  return missing.length === 0 ? undefined : `no cgroup controller ${missing.join(", ")} here`;
 }
 
 test(
