@@ -1,12 +1,13 @@
 import type { CgroupFacts } from "../host/facts.ts";
 import type { Config } from "../spec/types.ts";
+import { deviceModel } from "./device-rules.ts";
 import { type CgroupDirectory, cgroupDirectories } from "./paths.ts";
 import { isUsable } from "./read-cgroups.ts";
 import { resourceFiles } from "./resources.ts";
 import { type PlannedScope, planScope, readSystemd, type Systemd } from "./systemd.ts";
 import { annotatedProperties } from "./systemd-annotations.ts";
 import { connectSystemd, type Instance } from "./systemd-bus.ts";
-import { resourceProperties, scopeProperties } from "./systemd-properties.ts";
+import { deviceProperties, resourceProperties, scopeProperties } from "./systemd-properties.ts";
 import { scopeName } from "./systemd-unit.ts";
 import type { UnitProperty } from "./unit-property.ts";
 
@@ -109,6 +110,7 @@ export function withProperties(
   for (const list of [
     scopeProperties(id, scope.slice, facts.mode === "unified", version),
     resources === undefined ? [] : resourceProperties(resourceFiles(resources, cgroups).files, version),
+    cgroups.devices === undefined ? [] : deviceProperties(deviceModel(resources?.devices).model, version),
     annotatedProperties(config.annotations),
   ]) {
     for (const each of list) properties.set(each.name, each);

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Resources } from "../spec/types.ts";
+import { deviceModel } from "./device-rules.ts";
 import { resourceFiles } from "./resources.ts";
-import { resourceProperties } from "./systemd-properties.ts";
+import { deviceProperties, resourceProperties } from "./systemd-properties.ts";
 import { INFINITY, propertyText } from "./unit-property.ts";
 
 const V2 = { "": "/c/x" };
@@ -182,4 +183,18 @@ test("older systemds are not told what they do not know", () => {
     expect(of(file, value, since - 1)).toEqual([]);
   }
   expect(of("cpu.max", "5000 10000", 241)).toEqual([["CPUQuotaPerSecUSec", 500_000n]]);
+});
+
+test("device rules are for v1", () => {
+  const { model } = deviceModel([
+    { allow: false, access: "rwm" },
+    { allow: true, type: "b", major: 8, access: "r" },
+  ]);
+  const [policy, allow] = deviceProperties(model, 240);
+  expect(policy).toEqual({ name: "DevicePolicy", signature: "s", value: "strict" });
+  expect(allow!.value).toContainEqual(["block-8", "r"]);
+  expect(allow!.value).toContainEqual(["/dev/char/1:3", "rwm"]);
+  expect(deviceProperties(model, 239)[1]!.value).not.toContainEqual(["block-8", "r"]);
+  const all = deviceProperties(deviceModel([{ allow: true, access: "rwm" }]).model, 240);
+  expect(all.map(propertyText)).toEqual(['DevicePolicy="auto"', "DeviceAllow=@a(ss) []"]);
 });

@@ -1,5 +1,7 @@
 import type { BusData } from "../abi/dbus.ts";
 import { cpuSet } from "../plan/cpu-list.ts";
+import type { DeviceModel } from "./device-rules.ts";
+import { systemdDeviceAllow } from "./device-systemd.ts";
 import type { ResourceFile } from "./resources.ts";
 import { INFINITY, property, type UnitProperty } from "./unit-property.ts";
 
@@ -175,6 +177,18 @@ function blockLimitName(key: string): string | undefined {
     default:
       return undefined;
   }
+}
+
+/**
+ * Device rules, on cgroup v1 only: without them a reload would allow every device there. On v2 systemd, as long as it has
+ * no rules of its own, leaves alone what others attach; with some it would add them to tsrun's at a reload, and refuse
+ * what it has no words for (a GPU whose driver is not in /proc/devices: runc#3708).
+ */
+export function deviceProperties(model: DeviceModel, version: number): UnitProperty[] {
+  const { DevicePolicy, DeviceAllow } = systemdDeviceAllow(model);
+  // Before 240 a major number is no name of a group, and one wrong name makes systemd refuse the unit.
+  const known = version >= 240 ? DeviceAllow : DeviceAllow.filter(([name]) => !/^(char|block)-[0-9]/.test(name));
+  return [property("DevicePolicy", "s", DevicePolicy), property("DeviceAllow", "a(ss)", known)];
 }
 
 /**

@@ -24,6 +24,7 @@ import type { ContainerState } from "../state/state.ts";
 import { readHome } from "./create.ts";
 import { cgroupsOfInit } from "./exec-cgroups.ts";
 import { openInit } from "./init-process.ts";
+import { enterScope } from "./scope.ts";
 
 export interface ContainerExec {
   readonly state: ContainerState;
@@ -76,6 +77,7 @@ function execInCgroups(request: ContainerExec, cgroups: readonly ContainerCgroup
   stage("start the agent");
   const agent = spawnAgent(request.directory);
   try {
+    enterScope(state, facts.cgroup, cgroups, agent.pid);
     const pid = beginProcess(plan, planned, agent);
     return completeProcess(request, plan, agent, pid);
   } finally {

@@ -1,7 +1,14 @@
+import { AT_FDCWD } from "../abi/fcntl.ts";
 import { killCgroups } from "../cgroup/kill.ts";
-import { containerCgroups } from "../cgroup/paths.ts";
-import { type Scope, stopScope } from "../cgroup/systemd.ts";
+import { type ContainerCgroup, containerCgroups } from "../cgroup/paths.ts";
+import { resourceFiles } from "../cgroup/resources.ts";
+import { attachToScope, type Scope, setScopeProperties, stopScope } from "../cgroup/systemd.ts";
+import { resourceProperties } from "../cgroup/systemd-properties.ts";
 import { errorMessage } from "../errors.ts";
+import type { CgroupFacts } from "../host/facts.ts";
+import { sys } from "../kernel/kernel.ts";
+import { stage } from "../kernel/trace.ts";
+import type { Resources } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
 
 /** What state.json keeps of a container's unit. */
@@ -26,10 +33,51 @@ const PATIENCE_MS = 2000;
 export function endScope(state: ContainerState, warn: (message: string) => void): void {
   const scope = scopeOf(state);
   if (scope === undefined) return;
+  stage("stop the scope");
   if (killCgroups(containerCgroups(state.cgroup_paths), PATIENCE_MS) > 0) return;
   try {
     stopScope(scope);
   } catch (error) {
     warn(errorMessage(error));
   }
+}
+
+/**
+ * Tells systemd of changed limits, so that it does not undo them when it reloads; to be done before they are written to
+ * the cgroup, because systemd writes them too, and rounds some. Nothing for a container without a unit.
+ */
+export function setUnitProperties(state: ContainerState, resources: Resources): void {
+  const scope = scopeOf(state);
+  if (scope === undefined) return;
+  const { files } = resourceFiles(resources, state.cgroup_paths);
+  setScopeProperties(scope, (version) => resourceProperties(files, version));
+}
+
+/**
+ * Lets the user's systemd move the agent of exec into the container's cgroup when the kernel would not let this process
+ * be cloned there: from a login session, which is outside of what is delegated to the user, there is no way in.
+ */
+export function enterScope(
+  state: ContainerState,
+  facts: CgroupFacts,
+  to: readonly ContainerCgroup[],
+  pid: number,
+): void {
+  const scope = scopeOf(state);
+  const path = to.find(({ version }) => version === 2)?.path;
+  const [hierarchy] = facts.hierarchies;
+  if (scope?.instance !== "user" || path === undefined || hierarchy === undefined || facts.mode !== "unified") return;
+  const above = commonCgroup(hierarchy.mount + hierarchy.own, path);
+  const [W_OK, AT_EACCESS] = [2, 0x200];
+  if (sys("faccessat2", AT_FDCWD, `${above}/cgroup.procs`, W_OK, AT_EACCESS) === 0) return;
+  stage("ask systemd to move the agent");
+  const own = state.cgroup_paths[""] ?? path;
+  attachToScope(scope, path.startsWith(`${own}/`) ? path.slice(own.length) : "", pid);
+}
+
+/** Whoever may write the cgroup.procs of the cgroup that is above both may move a process from one to the other. */
+function commonCgroup(one: string, other: string): string {
+  const parts = other.split("/");
+  const differs = one.split("/").findIndex((part, i) => part !== parts[i]);
+  return differs < 0 ? one : parts.slice(0, differs).join("/");
 }

@@ -1,16 +1,24 @@
-import { type Before, readBefore, restore } from "../cgroup/before.ts";
+import { type Before, readBefore, restore, restoredFiles } from "../cgroup/before.ts";
+import { canRestrictDevices, deviceModel } from "../cgroup/device-rules.ts";
+import { planDeviceRules } from "../cgroup/plan-device-rules.ts";
 import { planResources } from "../cgroup/plan-resources.ts";
-import { TsrunError } from "../errors.ts";
+import { readDeviceCgroup } from "../cgroup/read-device-cgroup.ts";
+import { type CgroupPaths, type ResourceFile, resourceFiles } from "../cgroup/resources.ts";
+import { setScopeProperties } from "../cgroup/systemd.ts";
+import { resourceProperties } from "../cgroup/systemd-properties.ts";
+import { errorMessage, TsrunError } from "../errors.ts";
+import { readFacts } from "../host/read-facts.ts";
 import { readText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { runProgram } from "../kernel/run-program.ts";
-import { program, slotTable } from "../plan/step.ts";
+import { type Program, program, type SlotTable, slotTable } from "../plan/step.ts";
 import { parseConfig } from "../spec/load.ts";
 import type { Config, Resources } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
 import { readSavedConfig, replaceConfig } from "../state/store.ts";
 import { type LockedContainer, withLockedContainer } from "./locked.ts";
 import { mergeResources, resourcesToWrite } from "./merge-resources.ts";
+import { scopeOf, setUnitProperties } from "./scope.ts";
 
 export type Warn = (message: string) => void;
 
@@ -21,13 +29,14 @@ export function updateContainer(root: string, id: string, change: Resources, war
     const current = config.linux?.resources ?? {};
     const merged = mergeResources(current, change);
     checkUsage(state, merged, change);
-    const plan = planUpdate(state, resourcesToWrite(current, change), warn);
+    const { plan, files } = planUpdate(state, resourcesToWrite(current, change), warn);
     const before = readBefore(plan);
     try {
+      setProperties(state, files);
       runProgram(plan, sys);
       saveResources(directory, config, merged);
     } catch (error) {
-      throw undone(id, error, before);
+      throw undone(state, error, before, change.devices === undefined ? undefined : (current.devices ?? []));
     }
   });
 }
@@ -35,17 +44,58 @@ export function updateContainer(root: string, id: string, change: Resources, war
 /** runc's text: engines look for it. */
 function checkUpdatable({ status }: LockedContainer): void {
   if (status === "created" || status === "running" || status === "paused") return;
-  throw new TsrunError("container not running", {
-    code: status === "stopped" ? "ESRCH" : "EINVAL",
-    hint: `it is ${status}`,
-  });
+  const code = status === "stopped" ? "ESRCH" : "EINVAL";
+  throw new TsrunError("container not running", { code, hint: `it is ${status}` });
 }
 
-function planUpdate(state: ContainerState, resources: Resources, warn: Warn) {
+interface UpdatePlan {
+  readonly plan: Program;
+  readonly files: readonly ResourceFile[];
+}
+
+/**
+ * Device rules only where they are asked for: what was let in besides, by a hook or by hand, stays usable (NVIDIA's
+ * containers lost their devices to updates of other limits).
+ */
+/** Before the files, as on the way there: systemd writes them too. */
+function restoreUnitProperties(state: ContainerState, resources: Resources, warn: Warn): void {
+  try {
+    setUnitProperties(state, resources);
+  } catch (error) {
+    warn(errorMessage(error));
+  }
+}
+
+function planUpdate({ cgroup_paths: cgroups }: ContainerState, resources: Resources, warn: Warn): UpdatePlan {
   const plan = program("update");
-  const warnings = planResources(plan, slotTable(), state.cgroup_paths, resources);
+  const slots = slotTable();
+  for (const warning of planResources(plan, slots, cgroups, resources)) warn(warning);
+  if (resources.devices !== undefined) planDevices(plan, slots, cgroups, resources.devices, warn);
+  return { plan, files: resourceFiles(resources, cgroups).files };
+}
+
+type Devices = NonNullable<Resources["devices"]>;
+
+function planDevices(plan: Program, slots: SlotTable, cgroups: CgroupPaths, rules: Devices, warn: Warn): void {
+  const cgroup = canRestrictDevices(readFacts()) ? readDeviceCgroup(cgroups) : undefined;
+  if (cgroup === undefined) {
+    warn(
+      "linux.resources.devices has no effect: tsrun may not restrict devices here, or there is no cgroup to do it in",
+    );
+    return;
+  }
+  const { model, warnings } = deviceModel(rules);
   for (const warning of warnings) warn(warning);
-  return plan;
+  planDeviceRules({ prepare: plan, restrict: plan, slots }, cgroup, model);
+}
+
+/** First of all: systemd writes files itself, and the error of a value that is refused is to be the file's. */
+function setProperties(
+  state: ContainerState,
+  files: readonly Pick<ResourceFile, "file" | "value" | "otherwise">[],
+): void {
+  const scope = scopeOf(state);
+  if (scope !== undefined) setScopeProperties(scope, (version) => resourceProperties(files, version));
 }
 
 /** The texts are runc's. What cannot be read is not in the way of an update. */
@@ -79,12 +129,35 @@ function saveResources(directory: number, config: Config, resources: Resources):
   replaceConfig(directory, JSON.stringify(changed, digits));
 }
 
-/** The error, when what was changed before it has been changed back. */
-function undone(id: string, error: unknown, before: readonly Before[]): unknown {
-  const left = restore(before);
+/** The error, when what was changed before it has been changed back. `devices`: the old rules, where new ones were asked for. */
+function undone(
+  state: ContainerState,
+  error: unknown,
+  before: readonly Before[],
+  devices: Devices | undefined,
+): unknown {
+  const problems: string[] = [];
+  const attempt = (action: () => void) => {
+    try {
+      action();
+    } catch (failure) {
+      problems.push(errorMessage(failure));
+    }
+  };
+  attempt(() => setProperties(state, restoredFiles(before)));
+  problems.push(...restore(before).map((path) => `cannot change back "${path}"`));
+  if (devices !== undefined) attempt(() => restoreDevices(state.cgroup_paths, devices));
   if (!(error instanceof TsrunError)) return error;
-  const rest = left.length === 0 ? "" : `; cannot change back ${left.join(", ")}`;
-  const busy = error.details.code === "EBUSY" && error.details.pointer?.startsWith("/linux/resources/memory/");
-  const hint = busy ? "the container uses more than that, and cannot be made to use less" : error.details.hint;
-  return new TsrunError(`cannot update container "${id}": ${error.message}${rest}`, { ...error.details, hint });
+  const { code, pointer, hint } = error.details;
+  const isTooLittle = code === "EBUSY" && pointer === "/linux/resources/memory/limit";
+  const what = [`cannot update container "${state.id}": ${error.message}`, ...problems].join("; ");
+  return new TsrunError(what, { ...error.details, hint: isTooLittle ? TOO_LITTLE : hint });
+}
+
+const TOO_LITTLE = "the container uses more than that, and cannot be made to use less";
+
+function restoreDevices(cgroups: CgroupPaths, rules: Devices): void {
+  const plan = program("restore devices");
+  planDevices(plan, slotTable(), cgroups, rules, () => {});
+  runProgram(plan, sys);
 }
