@@ -28,7 +28,16 @@ export function suitesOf(group: Group): Suite[] {
     case "build":
       return [guestImage(), build("x86-64"), build("aarch64"), builtPrograms()];
     case "integration":
-      return [{ name: "integration", command: ["tests/run.sh"], counts: "tests", program: true, root: true }];
+      return [
+        {
+          name: "integration",
+          command: ["tests/run.sh"],
+          counts: "tests",
+          environment: { LOOPS: "1000" },
+          program: true,
+          root: true,
+        },
+      ];
     case "guest":
       return [
         { name: "guest", command: ["tests/guest/run.sh"], counts: "tests", program: true, aside: true, root: true },

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "n
 import { type Config, share } from "./helpers/config.ts";
 import { cgroupsOf, processesOf } from "./helpers/leaks.ts";
 import { MANAGER, scopeOf } from "./helpers/manager.ts";
-import { type Bundle, mustSucceed, type RunOptions, suite, until } from "./helpers/suite.ts";
+import { type Bundle, mustSucceed, RUNTIME_NAME, type RunOptions, suite, until } from "./helpers/suite.ts";
 import { slow } from "./helpers/time.ts";
 
 const { test, bundle, create, start, runtime, runtimeBeside, state, kill, untilStatus, status, remove, root } =
@@ -31,12 +31,17 @@ function bomb(config: Config, main = "while :; do sleep 0.05; done"): void {
   config.process.args = ["/bin/sh", "-c", `${chain}; ${loops}; ${main}`];
 }
 
+/** What runc 1.1.5 cannot do takes it ten seconds each time. */
+const hangs = RUNTIME_NAME === "runc" && "runc 1.1.5 waits for what cannot come, and fails";
+const once = RUNTIME_NAME !== "tsrun" && "compared without kills already";
+
 interface Trouble {
   readonly change?: (config: Config) => void;
   /** Done to the running container. */
   readonly make?: (b: Bundle) => void;
   /** `run` in the foreground deletes it by itself. */
   readonly endsItself?: true;
+  readonly skip?: string | false;
 }
 
 const TROUBLES: Readonly<Record<string, Trouble>> = {
@@ -76,19 +81,19 @@ const TROUBLES: Readonly<Record<string, Trouble>> = {
   "one with a frozen cgroup inside": {
     change: (config) => (config.process.args = ["/bin/sh", "-c", "sleep 1000 & exec sleep 1000"]),
     make: freezeInside,
+    skip: hangs,
   },
 };
 
 for (const [view, options] of VIEWS) {
-  for (const [title, { change, make, endsItself }] of Object.entries(TROUBLES)) {
-    test(`${view}: ${title}`, () => {
+  for (const [title, { change, make, endsItself, skip }] of Object.entries(TROUBLES)) {
+    const plainly = () => {
       const b = waiting(change);
       mustSucceed(create(b, options));
       mustSucceed(start(b, onlyView(options)));
       make?.(b);
       mustBeDeletedSoon(b, options);
-    });
-
+    };
     const afterRun = async () => {
       const b = waiting(change);
       const running = runtimeBeside(["run", "--bundle", b.dir, b.id], options);
@@ -98,9 +103,7 @@ for (const [view, options] of VIEWS) {
       mustBeDeletedSoon(b, options);
       await running.finish();
     };
-    if (!endsItself) test(`${view}: ${title}, right after a kill -9 of run`, afterRun);
-
-    test(`${view}: ${title}, right after a kill -9 of delete`, async () => {
+    const afterDelete = async () => {
       for (const delay of [2, 10]) {
         const b = waiting(change);
         mustSucceed(create(b, options));
@@ -112,7 +115,10 @@ for (const [view, options] of VIEWS) {
         await deleting.finish();
         mustBeDeletedSoon(b, options);
       }
-    });
+    };
+    test(`${view}: ${title}`, plainly, { skip });
+    if (!endsItself) test(`${view}: ${title}, right after a kill -9 of run`, afterRun, { skip: skip || once });
+    test(`${view}: ${title}, right after a kill -9 of delete`, afterDelete, { skip: skip || once });
   }
 
   test(`${view}: one whose first process is a zombie that nobody waits for`, async () => {
@@ -127,7 +133,7 @@ for (const [view, options] of VIEWS) {
     await running.finish();
   });
 
-  test(`${view}: one with a zombie whose parent is outside and does not wait for it`, async () => {
+  const outside = async () => {
     const b = waiting();
     mustSucceed(create(b, options));
     mustSucceed(start(b, onlyView(options)));
@@ -137,7 +143,8 @@ for (const [view, options] of VIEWS) {
     mustBeDeletedSoon(b, options);
     running.kill("SIGKILL");
     await running.finish();
-  });
+  };
+  test(`${view}: one with a zombie whose parent is outside and does not wait for it`, outside, { skip: hangs });
 
   test(`${view}: kill --all ends a fork bomb`, () => {
     const b = waiting((config) => {
@@ -172,7 +179,7 @@ test(
     mustBeDeletedSoon(b, {});
     removeEmptyAbove(b);
   },
-  { skip: unified && "a frozen process of cgroup v2 dies all the same" },
+  { skip: hangs || (unified && "a frozen process of cgroup v2 dies all the same") },
 );
 
 /** A container that waits, with a change. */
