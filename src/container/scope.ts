@@ -1,14 +1,11 @@
 import { AT_FDCWD } from "../abi/fcntl.ts";
 import { killCgroups } from "../cgroup/kill.ts";
 import { type ContainerCgroup, containerCgroups } from "../cgroup/paths.ts";
-import { resourceFiles } from "../cgroup/resources.ts";
-import { attachToScope, type Scope, setScopeProperties, stopScope } from "../cgroup/systemd.ts";
-import { resourceProperties } from "../cgroup/systemd-properties.ts";
+import { attachToScope, type Scope, stopScope } from "../cgroup/systemd.ts";
 import { errorMessage } from "../errors.ts";
 import type { CgroupFacts } from "../host/facts.ts";
 import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
-import type { Resources } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
 
 /** What state.json keeps of a container's unit. */
@@ -40,17 +37,6 @@ export function endScope(state: ContainerState, warn: (message: string) => void)
   } catch (error) {
     warn(errorMessage(error));
   }
-}
-
-/**
- * Tells systemd of changed limits, so that it does not undo them when it reloads; to be done before they are written to
- * the cgroup, because systemd writes them too, and rounds some. Nothing for a container without a unit.
- */
-export function setUnitProperties(state: ContainerState, resources: Resources): void {
-  const scope = scopeOf(state);
-  if (scope === undefined) return;
-  const { files } = resourceFiles(resources, state.cgroup_paths);
-  setScopeProperties(scope, (version) => resourceProperties(files, version));
 }
 
 /**

@@ -18,7 +18,7 @@ import type { ContainerState } from "../state/state.ts";
 import { readSavedConfig, replaceConfig } from "../state/store.ts";
 import { type LockedContainer, withLockedContainer } from "./locked.ts";
 import { mergeResources, resourcesToWrite } from "./merge-resources.ts";
-import { scopeOf, setUnitProperties } from "./scope.ts";
+import { scopeOf } from "./scope.ts";
 
 export type Warn = (message: string) => void;
 
@@ -57,15 +57,6 @@ interface UpdatePlan {
  * Device rules only where they are asked for: what was let in besides, by a hook or by hand, stays usable (NVIDIA's
  * containers lost their devices to updates of other limits).
  */
-/** Before the files, as on the way there: systemd writes them too. */
-function restoreUnitProperties(state: ContainerState, resources: Resources, warn: Warn): void {
-  try {
-    setUnitProperties(state, resources);
-  } catch (error) {
-    warn(errorMessage(error));
-  }
-}
-
 function planUpdate({ cgroup_paths: cgroups }: ContainerState, resources: Resources, warn: Warn): UpdatePlan {
   const plan = program("update");
   const slots = slotTable();
