@@ -25,6 +25,7 @@ const numbers = {
   epoll_create1: [291, 20],
   epoll_ctl: [233, 21],
   epoll_pwait: [281, 22],
+  eventfd2: [290, 19],
   execve: [59, 221],
   execveat: [322, 281],
   exit: [60, 93],

@@ -75,6 +75,10 @@ test("memory: without swap accounting, and on kernels without a limit of kernel 
   expect(found.kernel).toMatchObject({ limit: 0n, usage: 7n });
 });
 
+test("pids: without the controller, who is in the cgroup", () => {
+  expect(pidsStats(texts({ "cgroup.procs": "17\n4711\n" }))).toEqual({ current: 2n, limit: 0n });
+});
+
 test("pids: no limit is 0", () => {
   expect(pidsStats(texts({ "pids.current": "2\n", "pids.max": "max\n" }))).toEqual({ current: 2n, limit: 0n });
   expect(pidsStats(texts({ "pids.current": "2\n", "pids.max": "64\n" }))).toEqual({ current: 2n, limit: 64n });

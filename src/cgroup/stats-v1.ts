@@ -88,10 +88,14 @@ function memoryUse(texts: Texts, kind: string): MemoryUse {
   };
 }
 
-/** The same files in v1 and v2. No limit is 0. */
+/** The same files in v1 and v2, and without v2's controller a look at who is there. No limit is 0. */
 export function pidsStats(texts: Texts): PidsStats {
   const limit = count(texts("pids.max"));
-  return { current: count(texts("pids.current")), limit: limit === MAX_UINT64 ? 0n : limit };
+  const current = texts("pids.current");
+  return {
+    current: current === undefined ? BigInt(row(texts("cgroup.procs")).length) : count(current),
+    limit: limit === MAX_UINT64 ? 0n : limit,
+  };
 }
 
 const DETAILED: readonly (readonly [BlkioTable, string])[] = [

@@ -133,6 +133,31 @@ function controlProse() {
         [`echo '{"pids": {"limit": 100}}' | tsrun update --resources - web`, "read new values from a pipe"],
       ],
     },
+    ps: {
+      summary: "list the processes of a container",
+      args: "ID [PS-OPTION...]",
+      paragraphs: [
+        "Runs ps(1) on the host with the options that follow ID, -ef without any, and prints its heading and those lines that are about processes of the container. The options must make ps(1) print a column PID.",
+        "With --format json, prints the process ids as the host sees them; ps(1) is not needed for that.",
+      ],
+      examples: [
+        ["tsrun ps web", "list the processes of container web"],
+        ["tsrun ps web -o pid,rss,args", "list them with the memory that each takes"],
+        ["tsrun ps --format json web", "print their ids for programs"],
+      ],
+    },
+    events: {
+      summary: "print what a container uses, and when it is out of memory",
+      args: "ID",
+      paragraphs: [
+        'Prints JSON, an object a line: of type "stats" after each interval, with what the container\'s cgroups count of processor time, memory, processes, block devices and huge pages, and of pressure where the kernel measures it (cgroup v2); of type "oom" when the container has reached its memory limit (v1) or when one of its processes was killed for want of memory (v2).',
+        "Ends when the container's first process has ended. With --stats, prints one line and ends at once.",
+      ],
+      examples: [
+        ["tsrun events web", "print a line every five seconds"],
+        ["tsrun events --stats web", "print what container web has used until now"],
+      ],
+    },
   } as const satisfies Partial<Record<CommandName, Prose>>;
 }
 
