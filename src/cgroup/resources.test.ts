@@ -256,6 +256,11 @@ describe("machines with both versions", () => {
     ]);
   });
 
+  test("what only v1 has is missing, not without effect", () => {
+    expect(filesOf({ network: { classID: 3 } }, hybrid)).toEqual(["net_cls.classid 3"]);
+    expect(warned({ network: { classID: 3 } }, { "name=systemd": "/systemd", "": "/v2" })).toEqual(["network.classID"]);
+  });
+
   test("unified is for what v2 has", () => {
     expect(filesOf({ unified: { "hugetlb.2MB.max": "1", "cgroup.max.depth": "2" } }, hybrid)).toEqual([
       "hugetlb.2MB.max 1",

@@ -63,16 +63,20 @@ export function resourceFiles(resources: Resources, cgroups: CgroupPaths): Resou
   if (blockIO !== undefined) writer(cgroups, "blkio").blkio(blockIO, to);
   if (hugepageLimits !== undefined) writer(cgroups, "hugetlb").hugetlb(hugepageLimits, to);
   if (rdma !== undefined) writer(cgroups, "rdma").rdma(rdma, to);
-  if (network !== undefined) writer(cgroups, "net_cls", "net_prio").network(network, to);
+  if (network !== undefined) (hasV1(cgroups) ? RESOURCES_V1 : RESOURCES_V2).network(network, to);
   if (pids !== undefined) writer(cgroups, "pids").pids(pids, to);
   if (unified !== undefined) to.files.push(...unifiedFiles(unified, (controller) => checkUnified(cgroups, controller)));
   return to;
 }
 
-/** v1's when it has any of these, or when there is no v2: then v1's names say best what is missing. */
-function writer(cgroups: CgroupPaths, ...controllers: string[]): ResourceWriter {
-  const isV1 = cgroups[""] === undefined || controllers.some((name) => cgroups[name] !== undefined);
-  return isV1 ? RESOURCES_V1 : RESOURCES_V2;
+/** v1's when it has the controller, or when there is no v2: then v1's names say best what is missing. */
+function writer(cgroups: CgroupPaths, controller: string): ResourceWriter {
+  return cgroups[""] === undefined || cgroups[controller] !== undefined ? RESOURCES_V1 : RESOURCES_V2;
+}
+
+/** Where v1 is in use, what only v1 has can be had by mounting it: it is missing then, and not without effect. */
+function hasV1(cgroups: CgroupPaths): boolean {
+  return cgroups[""] === undefined || Object.keys(cgroups).some((name) => name !== "" && !name.startsWith("name="));
 }
 
 /** The text that cgroup libraries have for it, or what is in the way on a machine with both versions. */
