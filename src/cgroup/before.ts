@@ -1,6 +1,6 @@
 import { readText, writeText } from "../kernel/files.ts";
 import type { Program } from "../plan/step.ts";
-import { restoringText } from "./restore-values.ts";
+import { isKeyed, restoringText } from "./restore-values.ts";
 
 /** A file that a program is about to write. */
 export interface Before {
@@ -39,4 +39,10 @@ export function restore(before: readonly Before[]): string[] {
     else failed.delete(path);
   }
   return [...failed];
+}
+
+/** What the files said, as if it were to be written; but for those of devices, of which not all lines are known to be ours. */
+export function restoredFiles(before: readonly Before[]): { file: string; value: string }[] {
+  const files = before.map(({ path, content }) => ({ file: nameOf(path), value: content.trim() }));
+  return files.filter(({ file, value }) => !isKeyed(file) && value !== "");
 }

@@ -9,7 +9,8 @@ export function restoringText(file: string, before: string, written: string): st
   return before.trim() === "" ? "\n" : before.trim();
 }
 
-function isKeyed(file: string): boolean {
+/** Files with a line for each device or interface. */
+export function isKeyed(file: string): boolean {
   return ["io.", "blkio.", "net_prio.", "rdma."].some((prefix) => file.startsWith(prefix));
 }
 

@@ -5,7 +5,8 @@ import { planResources } from "../cgroup/plan-resources.ts";
 import { readDeviceCgroup } from "../cgroup/read-device-cgroup.ts";
 import { type CgroupPaths, type ResourceFile, resourceFiles } from "../cgroup/resources.ts";
 import { setScopeProperties } from "../cgroup/systemd.ts";
-import { resourceProperties } from "../cgroup/systemd-properties.ts";
+import { deviceProperties, resourceProperties } from "../cgroup/systemd-properties.ts";
+import { property } from "../cgroup/unit-property.ts";
 import { errorMessage, TsrunError } from "../errors.ts";
 import { readFacts } from "../host/read-facts.ts";
 import { readText } from "../kernel/files.ts";
@@ -32,7 +33,7 @@ export function updateContainer(root: string, id: string, change: Resources, war
     const { plan, files } = planUpdate(state, resourcesToWrite(current, change), warn);
     const before = readBefore(plan);
     try {
-      setProperties(state, files);
+      setProperties(state, files, change.devices);
       runProgram(plan, sys);
       saveResources(directory, config, merged);
     } catch (error) {
@@ -80,14 +81,21 @@ function planDevices(plan: Program, slots: SlotTable, cgroups: CgroupPaths, rule
   planDeviceRules({ prepare: plan, restrict: plan, slots }, cgroup, model);
 }
 
-/** First of all: systemd writes files itself, and the error of a value that is refused is to be the file's. */
-function setProperties(
-  state: ContainerState,
-  files: readonly Pick<ResourceFile, "file" | "value" | "otherwise">[],
-): void {
+/**
+ * First of all: systemd writes files itself, and the error of a value that is refused is to be the file's. Of devices it
+ * has rules where v1 has (see choose.ts); its list of them only grows unless it is emptied.
+ */
+function setProperties(state: ContainerState, files: readonly SetFile[], devices: Devices | undefined): void {
   const scope = scopeOf(state);
-  if (scope !== undefined) setScopeProperties(scope, (version) => resourceProperties(files, version));
+  if (scope === undefined) return;
+  const model = devices === undefined || !("devices" in state.cgroup_paths) ? undefined : deviceModel(devices).model;
+  setScopeProperties(scope, (version) => [
+    ...resourceProperties(files, version),
+    ...(model === undefined ? [] : [property("DeviceAllow", "a(ss)", []), ...deviceProperties(model, version)]),
+  ]);
 }
+
+type SetFile = Pick<ResourceFile, "file" | "value" | "otherwise">;
 
 /** The texts are runc's. What cannot be read is not in the way of an update. */
 function checkUsage({ cgroup_paths }: ContainerState, { memory }: Resources, change: Resources): void {
@@ -135,7 +143,7 @@ function undone(
       problems.push(errorMessage(failure));
     }
   };
-  attempt(() => setProperties(state, restoredFiles(before)));
+  attempt(() => setProperties(state, restoredFiles(before), devices));
   problems.push(...restore(before).map((path) => `cannot change back "${path}"`));
   if (devices !== undefined) attempt(() => restoreDevices(state.cgroup_paths, devices));
   if (!(error instanceof TsrunError)) return error;
