@@ -13,6 +13,8 @@ import {
   takeSignal,
 } from "../kernel/sd-bus.ts";
 
+import { utf8 } from "../text.ts";
+
 /** org.freedesktop.systemd1(5) */
 const SYSTEMD = "org.freedesktop.systemd1";
 const OBJECT = "/org/freedesktop/systemd1";
@@ -142,22 +144,39 @@ export function callManager(to: SystemdBus, member: string, signature: string, v
 }
 
 /** Properties of the manager that are strings, all asked for at once. */
-export function readManager({ bus }: SystemdBus, ...names: readonly string[]): string[] {
-  const cookies = names.map((name) =>
+export function readManager(to: SystemdBus, ...names: readonly string[]): string[] {
+  return readProperties(to, OBJECT, MANAGER, names);
+}
+
+/** The same of a scope: `ControlGroup`; the interface of all units has others, see org.freedesktop.systemd1(5). */
+export function readScope(to: SystemdBus, unit: string, ...names: readonly string[]): string[] {
+  const label = [...utf8(unit)].map((byte, i) => labelPart(byte, i === 0)).join("");
+  return readProperties(to, `${OBJECT}/unit/${label}`, `${SYSTEMD}.Scope`, names);
+}
+
+/** Letters, and digits but for the first, stand for themselves (sd_bus_path_encode(3)). */
+function labelPart(byte: number, isFirst: boolean): string {
+  const character = String.fromCharCode(byte);
+  const isPlain = isFirst ? /[A-Za-z]/.test(character) : /[A-Za-z0-9]/.test(character);
+  return isPlain ? character : `_${byte.toString(16).padStart(2, "0")}`;
+}
+
+function readProperties({ bus }: SystemdBus, path: string, name: string, names: readonly string[]): string[] {
+  const cookies = names.map((each) =>
     sendCall(bus, {
       destination: SYSTEMD,
-      path: OBJECT,
+      path,
       interface: "org.freedesktop.DBus.Properties",
       member: "Get",
       signature: "ss",
-      values: [MANAGER, name],
+      values: [name, each],
     }),
   );
   return cookies.map((cookie, i) => {
     const reply = takeReply(bus, cookie, deadline());
     if (reply === undefined) throw tooLate(names[i]!);
     if (reply.kind === "value") return String(reply.value ?? "");
-    throw new TsrunError(`cannot ask systemd for its ${names[i]}: ${reply.message}`, { code: reply.name, hint: HINT });
+    throw new TsrunError(`cannot ask systemd for ${names[i]}: ${reply.message}`, { code: reply.name, hint: HINT });
   });
 }
 

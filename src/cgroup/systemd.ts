@@ -12,6 +12,7 @@ import {
   type Instance,
   type PendingCall,
   readManager,
+  readScope,
   type SystemdBus,
 } from "./systemd-bus.ts";
 import { type ScopeName, scopeCgroup } from "./systemd-unit.ts";
@@ -112,9 +113,11 @@ function isError(reply: Reply, name: string): boolean {
   return reply.kind === "error" && reply.name === name;
 }
 
-/** A scope that an earlier container has left, failed or empty, goes; one that lives stays. */
-function takeOver(connection: SystemdBus, { unit, cgroup }: PlannedScope): void {
-  const count = cgroupsNamed(cgroup).reduce((sum, path) => sum + processesIn(path).length, 0);
+/** A scope that an earlier container has left, failed or empty, goes; one that lives stays, whatever its slice. */
+function takeOver(connection: SystemdBus, { unit }: PlannedScope): void {
+  const [cgroup = ""] = readScope(connection, unit, "ControlGroup");
+  const paths = cgroup === "" ? [] : cgroupsNamed(cgroup);
+  const count = Math.max(0, ...paths.map((path) => processesIn(path).length));
   if (count > 0) {
     throw new TsrunError(`container's cgroup is not empty: ${count} process(es) found in the systemd unit "${unit}"`, {
       code: "EBUSY",

@@ -53,6 +53,8 @@ export function beginPlan(request: PlanRequest, socketPath: string | undefined):
   const used = found.cgroups.map(({ directory }) => directory);
   const plan = newPlan({ ...request, cgroupPaths: cgroupMap(used) });
   planBeginning(plan, planCgroup(plan, found.cgroups));
+  const resources = request.config.linux?.resources;
+  if (resources !== undefined) planFirstLimits(request, plan, resources);
   if (socketPath !== undefined) planListen(plan, socketPath);
   return { plan, cgroups: cgroupRecord(used), scope };
 }
@@ -66,7 +68,10 @@ function findCgroups(request: PlanRequest): { found: CgroupFindings; scope: Plan
   const resources = config.linux?.resources;
   const record = cgroupRecord(directories);
   const required = resources === undefined ? [] : requiredControllers(resources, record);
-  const found = readCgroups(directories, facts.cgroup.mode === "unified", mayGoWithoutCgroup, required);
+  const unified = facts.cgroup.mode === "unified";
+  // What systemd makes is the caller's to use, however little it could make there itself.
+  const mayGoWithout = mayGoWithoutCgroup && !(unified && scope !== undefined);
+  const found = readCgroups(directories, unified, mayGoWithout, required);
   return { found, scope: scope === undefined ? undefined : withProperties(scope, wanted, record) };
 }
 
@@ -83,20 +88,31 @@ export function continuePlan(request: PlanRequest, plan: PlanContext): void {
 /** Everything else but what start does. */
 export function completePlan(request: PlanRequest, plan: PlanContext): void {
   const resources = request.config.linux?.resources;
-  if (resources !== undefined) planLimitsOf(request, plan, resources);
+  if (resources !== undefined) planOtherLimits(request, plan, resources);
   planDevicesOf(request, plan, resources?.devices);
   planOwnership(plan);
   planProcess(plan, { ...request, cgroupPaths: plan.cgroupPaths });
   if (request.pidfdSocket !== undefined) planSendPidfd(plan, plan.initPid, request.pidfdSocket);
 }
 
-/** Before the process gets its scheduling policy: v1 has none that is real-time without a limit for it. */
-function planLimitsOf({ cgroupManager, facts }: PlanRequest, plan: PlanContext, resources: Resources): void {
+/**
+ * Memory, while the init has not done anything yet: the kernel refuses a limit below what is in use (v1), or kills to have
+ * it (v2), and to build file systems takes some hundred kB for a moment, which it can do with less of when it must.
+ */
+function planFirstLimits({ cgroupManager, facts }: PlanRequest, plan: PlanContext, resources: Resources): void {
+  const { memory } = resources;
   if (cgroupManager.name === "disabled") {
     if (Object.keys(resources).length > 0) plan.warnings.push("linux.resources has no effect without a cgroup manager");
-    return;
+  } else if (memory !== undefined) {
+    plan.warnings.push(...planResources(plan.attach, plan.slots, cgroupsOf(facts, plan), { memory }));
   }
-  plan.warnings.push(...planResources(plan.attach, plan.slots, cgroupsOf(facts, plan), resources));
+}
+
+/** Before the process gets its scheduling policy: v1 has none that is real-time without a limit for it. */
+function planOtherLimits({ cgroupManager, facts }: PlanRequest, plan: PlanContext, resources: Resources): void {
+  if (cgroupManager.name === "disabled") return;
+  const { memory: _, ...others } = resources;
+  plan.warnings.push(...planResources(plan.attach, plan.slots, cgroupsOf(facts, plan), others));
 }
 
 function cgroupsOf({ cgroup }: HostFacts, { cgroupPaths }: PlanContext): Record<string, string> {
