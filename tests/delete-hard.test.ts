@@ -220,11 +220,17 @@ function processesIn(cgroup: string): number[] {
   return lines.filter((line) => line !== "").map(Number);
 }
 
+/** v1 tells each process once, and one that is just being executed may miss it: it is asked again. */
 function setFrozen(cgroup: string): void {
   const v1 = existsSync(`${cgroup}/freezer.state`);
-  writeFileSync(v1 ? `${cgroup}/freezer.state` : `${cgroup}/cgroup.freeze`, v1 ? "FROZEN" : "1");
-  const [file, word] = v1 ? ["freezer.state", "FROZEN"] : ["cgroup.events", "frozen 1"];
-  until(() => readFileSync(`${cgroup}/${file}`, "utf8").includes(word), `${cgroup} to freeze`);
+  const [file, word, asked, asks] = v1
+    ? ["freezer.state", "FROZEN", "freezer.state", ["THAWED", "FROZEN"]]
+    : ["cgroup.events", "frozen 1", "cgroup.freeze", ["1"]];
+  until(() => {
+    for (const ask of asks) writeFileSync(`${cgroup}/${asked}`, ask);
+    Bun.sleepSync(10);
+    return readFileSync(`${cgroup}/${file}`, "utf8").includes(word);
+  }, `${cgroup} to freeze`);
 }
 
 function freeze(b: Bundle): void {
