@@ -117,7 +117,13 @@ function perform(invocation: CommandInvocation): number | Promise<number> {
 function dispatch<N extends CommandName>(invocation: InvocationOf<N>, warnings: string[]): number | Promise<number> {
   const { command, options, args, globals } = invocation;
   const entry: Entry<N> = commands[command]!;
-  const input = { options, args, globals, warn: (message: string) => warn(message, command, globals, warnings) };
+  const input = {
+    options,
+    args,
+    globals,
+    warn: (message: string) => warn(message, command, globals, warnings),
+    tell: (message: string) => tell(message, command, globals, warnings),
+  };
   if (typeof entry === "function") return entry(input);
   return entry.load().then((loaded) => loaded(input));
 }
@@ -127,6 +133,12 @@ function warn(message: string, command: CommandName, globals: Globals, warnings:
   const target = warningTarget(command, globals);
   if (target === "stderr") printError(`warning: ${message}\n`);
   if (target === "log") warnings.push(message);
+}
+
+/** Like the output of the program that it is about, this is not kept from standard error by a log. */
+function tell(message: string, command: CommandName, globals: Globals, warnings: string[]): void {
+  printError(`${message}\n`);
+  if (warningTarget(command, globals) === "log") warnings.push(message);
 }
 
 /** Turns an error into text, log line and exit status: the only place that does. `log` is negative without --log. */

@@ -571,7 +571,8 @@ export type Globals = Values<ReturnType<typeof globalRows>>;
 
 /**
  * A command. `args` is what follows the options, its count already checked; `warn` reports what the caller should know
- * although the command goes on. Returns the exit status; throws TsrunError.
+ * although the command goes on, `tell` what was the end of the container's process, on standard error and in the log.
+ * Returns the exit status; throws TsrunError.
  */
 export type Command<N extends CommandName> = (input: CommandInput<N>) => number;
 
@@ -580,6 +581,7 @@ export interface CommandInput<N extends CommandName> {
   readonly args: readonly string[];
   readonly globals: Globals;
   readonly warn: (message: string) => void;
+  readonly tell: (message: string) => void;
 }
 
 export function commandNames(): CommandName[] {

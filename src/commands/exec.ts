@@ -4,6 +4,7 @@ import { type ContainerExec, execInContainer } from "../container/exec.ts";
 import { chosenCgroups } from "../container/exec-cgroups.ts";
 import { execProcess } from "../container/exec-process.ts";
 import { listenFds } from "../container/listen-fds.ts";
+import { countKills, type KillReason, killedFor, withReason } from "../container/out-of-memory.ts";
 import { preserveDescriptors, stdioToOwn, withPidFile } from "../container/request.ts";
 import { TsrunError } from "../errors.ts";
 import { readFacts } from "../host/read-facts.ts";
@@ -17,7 +18,7 @@ import { catchSignals, type Terminals, takeTerminal, waitInForeground } from "..
 import { holdSignals, releaseSignals } from "../terminal/hold-signals.ts";
 import { checkTerminal } from "./create.ts";
 
-export const execCommand: Command<"exec"> = ({ args, options, globals, warn }) => {
+export const execCommand: Command<"exec"> = ({ args, options, globals, warn, tell }) => {
   const root = stateRoot(globals.root);
   const [id = "", ...command] = args;
   const directory = openContainerDirectory(root, id);
@@ -44,10 +45,24 @@ export const execCommand: Command<"exec"> = ({ args, options, globals, warn }) =
     onProcess: (pid: number, run: () => void) => withPidFile(options.pidFile, pid, run),
     warn,
   };
-  return options.detach || options.consoleSocket !== undefined
-    ? execDetached(request, options)
-    : execInForeground(request, status === "paused");
+  const reason = countKills(config, state.cgroup_paths);
+  const ended = sayingWhy(id, reason, () =>
+    options.detach || options.consoleSocket !== undefined
+      ? execDetached(request, options)
+      : execInForeground(request, status === "paused"),
+  );
+  const killed = killedFor(reason, ended);
+  if (killed !== undefined) tell(killed);
+  return ended;
 };
+
+function sayingWhy(id: string, reason: KillReason | undefined, act: () => number): number {
+  try {
+    return act();
+  } catch (error) {
+    throw withReason(error, `exec in container "${id}"`, reason);
+  }
+}
 
 /** Engines look for these texts. */
 function checkStatus(status: Status, ignorePaused: boolean): void {

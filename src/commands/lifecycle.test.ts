@@ -35,7 +35,7 @@ afterEach(async () => {
 function input<N extends CommandName>(name: N, args: string[], options: object = {}): CommandInput<N> {
   const globals = { ...defaultValues(globalOptions()), root };
   const warn = (message: string) => warnings.push(message);
-  return { args, options: { ...defaultValues(commandOptions(name)), ...options }, globals, warn } as never;
+  return { args, options: { ...defaultValues(commandOptions(name)), ...options }, globals, warn, tell: warn } as never;
 }
 
 function newProcess(): Bun.Subprocess {

@@ -3,6 +3,7 @@ import type { Command } from "../cli/options.ts";
 import { type CreatedContainer, type CreateRequest, createContainer, publishContainer } from "../container/create.ts";
 import { deleteEnded } from "../container/delete.ts";
 import { listenForReady, type Notify, waitForReady } from "../container/notify.ts";
+import { countKills, type KillReason, killedFor, withReason } from "../container/out-of-memory.ts";
 import { createRequest, withPidFile } from "../container/request.ts";
 import { checkProcess, startProcess } from "../container/start.ts";
 import { sys } from "../kernel/kernel.ts";
@@ -21,11 +22,15 @@ export interface RunOptions {
   readonly noSubreaper: boolean;
 }
 
-export const runCommand: Command<"run"> = ({ args, options, globals, warn }) =>
-  runContainer(createRequest(args[0]!, options, globals, warn), options);
+export const runCommand: Command<"run"> = ({ args, options, globals, warn, tell }) =>
+  runContainer(createRequest(args[0]!, options, globals, warn), options, tell);
 
 /** create and start in one; in the foreground also wait, and delete. Returns the exit status of tsrun. */
-export function runContainer(request: Omit<CreateRequest, "waitsForStart">, options: RunOptions): number {
+export function runContainer(
+  request: Omit<CreateRequest, "waitsForStart">,
+  options: RunOptions,
+  tell: (message: string) => void,
+): number {
   checkProcess(request.config);
   const terminal = request.config.process?.terminal === true;
   const passThrough = terminal && !options.detach && options.consoleSocket === undefined;
@@ -47,9 +52,12 @@ export function runContainer(request: Omit<CreateRequest, "waitsForStart">, opti
   unlockContainer(container.directory);
   stage("wait for the container");
   const { state, notify } = container;
-  const status = waitInForeground({ pid: state.init_process_pid, signals, terminal: terminals, watched: notify });
+  const waited = waitInForeground({ pid: state.init_process_pid, signals, terminal: terminals, watched: notify });
+  const status = shellStatus(waited);
+  const killed = killedFor(container.reason, status);
+  if (killed !== undefined) tell(killed);
   if (!options.keep) deleteEnded(container.directory, request.root, state, request.config.hooks, request.warn);
-  return shellStatus(status);
+  return status;
 }
 
 /** Orphans of the container become children of this process, not of a service manager that knows nothing of them. */
@@ -63,8 +71,9 @@ function start(
   request: Omit<CreateRequest, "waitsForStart">,
   options: RunOptions,
   onCreated?: () => void,
-): CreatedContainer & { readonly notify: Notify | undefined } {
+): CreatedContainer & { readonly notify: Notify | undefined; readonly reason: KillReason | undefined } {
   const container = createContainer({ ...request, waitsForStart: false });
+  const reason = countKills(request.config, container.state.cgroup_paths);
   try {
     onCreated?.();
     const { plan, agent, state, directory } = container;
@@ -73,9 +82,10 @@ function start(
       publishContainer(container);
       startProcess({ agent, slots: plan.slots, state, config: request.config, directory, warn: request.warn });
     });
-    return { ...container, notify };
+    return { ...container, notify, reason };
   } catch (error) {
+    const told = withReason(error, `start container "${request.id}"`, reason);
     container.undo();
-    throw error;
+    throw told;
   }
 }

@@ -7,7 +7,13 @@ import type { Config } from "../spec/types.ts";
 import { specCommand } from "./spec.ts";
 
 function spec(options: OptionValues<"spec">): number {
-  return specCommand({ options, args: [], globals: defaultValues(globalOptions()) as never, warn: () => {} });
+  return specCommand({
+    options,
+    args: [],
+    globals: defaultValues(globalOptions()) as never,
+    warn: () => {},
+    tell: () => {},
+  });
 }
 
 test("spec writes a config once", () => {

@@ -109,7 +109,7 @@ function newTrial(config: Config, facts: HostFacts, keep: Keep | undefined): Tri
 }
 
 function runTrial(
-  { options, warn }: CommandInput<"try">,
+  { options, warn, tell }: CommandInput<"try">,
   config: Config,
   trial: Trial,
   facts: HostFacts,
@@ -147,7 +147,7 @@ function runTrial(
   // Whose state that is, the janitor must not clean up.
   const janitor = isTaken ? undefined : startJanitor({ cgroups: cgroups.map(({ path }) => path), root, id });
   try {
-    return runContainer(request, { detach: false, keep: false, noSubreaper: false });
+    return runContainer(request, { detach: false, keep: false, noSubreaper: false }, tell);
   } finally {
     janitor?.dismiss();
   }

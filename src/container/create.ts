@@ -24,7 +24,9 @@ import { processStartTime } from "../state/process.ts";
 import type { ContainerState, StartState } from "../state/state.ts";
 import {
   createContainerDirectory,
+  openContainerDirectory,
   publishState,
+  readState,
   removeContainerDirectory,
   saveConfig,
   writeDraft,
@@ -33,6 +35,7 @@ import { textOf } from "../text.ts";
 import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
 import { makeNotifyDirectory } from "./notify.ts";
+import { countKills, withReason } from "./out-of-memory.ts";
 import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
 import { endScope, scopeState } from "./scope.ts";
 import { stateDocument } from "./state-document.ts";
@@ -70,9 +73,24 @@ export function createContainer(request: CreateRequest): CreatedContainer {
   try {
     return create(request, undo);
   } catch (error) {
+    const told = toldWhy(error, request);
     undo.run();
-    throw error;
+    throw told;
   }
+}
+
+/** Says so when the memory limit was too low for the container to be built in; its cgroups are still there. */
+function toldWhy(error: unknown, { root, id, config }: CreateRequest): unknown {
+  if (config.linux?.resources === undefined) return error;
+  const reason = () => {
+    const directory = openContainerDirectory(root, id);
+    try {
+      return countKills(config, readState(directory, root, id).cgroup_paths, 0)?.();
+    } finally {
+      sys("close", directory);
+    }
+  };
+  return withReason(error, `create container "${id}"`, reason);
 }
 
 function create(request: CreateRequest, undo: Undo): CreatedContainer {

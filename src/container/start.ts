@@ -17,6 +17,7 @@ import { openContainerDirectory, readSavedConfig, readState } from "../state/sto
 import { destroy } from "./delete.ts";
 import { killInit } from "./init-process.ts";
 import { listenForReady, waitForReady } from "./notify.ts";
+import { countKills, withReason } from "./out-of-memory.ts";
 import { stateDocument } from "./state-document.ts";
 
 /** Runs the program of a created container: the work of the `start` command. */
@@ -28,14 +29,16 @@ export function startContainer(root: string, id: string, warn: (message: string)
   checkStartable(statusOf(state, directory, true));
   const config = JSON.parse(readSavedConfig(directory)) as Config;
   checkProcess(config);
+  const reason = countKills(config, state.cgroup_paths);
   const agent = connect(directory, state);
   const notify = listenForReady(directory, process.env.NOTIFY_SOCKET, warn);
   try {
     startProcess({ agent, slots: slotTable(), state, config, directory, warn });
     if (notify !== undefined) waitForReady(notify, state.init_process_pid);
   } catch (error) {
+    const told = withReason(error, `start container "${id}"`, reason);
     stop(state, warn);
-    throw error;
+    throw told;
   }
 }
 
