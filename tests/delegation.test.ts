@@ -111,6 +111,17 @@ for (const [title, change] of [
   });
 }
 
+const nsdelegate = /^\S+ \S+ cgroup2 \S*nsdelegate/m.test(readFileSync("/proc/self/mounts", "utf8"));
+
+test(
+  "the host's root in a container cannot lift its own limits, where cgroup v2 is mounted with nsdelegate",
+  () => {
+    const script = "echo 1 > /sys/fs/cgroup/cgroup.max.depth || echo refused; mkdir /sys/fs/cgroup/one && echo made";
+    expect(see(`(${script}) 2> /dev/null`, (config) => manager(config, "rw"), V2)).toBe("refused\nmade");
+  },
+  { skip: !nsdelegate && "cgroup v2 is mounted without nsdelegate here" },
+);
+
 /** A controller that only domains can have: a cgroup that hands it down can have no processes. */
 const domainController = ["memory", "io", "hugetlb"].find((name) => available.includes(name));
 const noController = domainController === undefined && "no controller of this kind is v2's here";
