@@ -1,10 +1,16 @@
 import { expect } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { deviceModel } from "../src/cgroup/device-rules.ts";
+import { planDeviceRules } from "../src/cgroup/plan-device-rules.ts";
+import { readDeviceCgroup, readDevicePrograms } from "../src/cgroup/read-device-cgroup.ts";
+import { sys } from "../src/kernel/kernel.ts";
+import { runProgram } from "../src/kernel/run-program.ts";
+import { program, slotTable } from "../src/plan/step.ts";
 import { command } from "./helpers/command.ts";
 import { type Config, grant } from "./helpers/config.ts";
-import { type Change, mustSucceed, RUNTIME_NAME, type RunOptions, suite } from "./helpers/suite.ts";
+import { type Change, mustFail, mustSucceed, RUNTIME_NAME, type RunOptions, suite } from "./helpers/suite.ts";
 
-const { test, see, refusal, bundle, started, run, exec, after, home } = suite("device-rules");
+const { test, see, refusal, bundle, started, run, exec, after, runtime, home } = suite("device-rules");
 
 const onlyV2 = process.env.VIEW === "v2" || RUNTIME_NAME === "crun";
 
@@ -285,3 +291,124 @@ test(
   },
   { skip: skipV1 },
 );
+
+// --- while a container runs -------------------------------------------------------------------------------------------
+
+for (const [title, options] of VIEWS) {
+  const { major, minor } = FREE;
+
+  test(
+    `${title}: update of something else leaves them as they are, those that a hook has added too`,
+    () => {
+      const b = started(rules(DENY_ALL, allow("c", major, minor, "r")), options);
+      const seen = () => exec(b, ["/bin/sh", "-c", uses("/dev/c", "/dev/b", "/dev/c2")]).stdout.trim();
+      const change = title === "v1" ? ["--pids-limit", "50"] : ["--resources", "-"];
+      if (title === "v1") writeFileSync(`${V1}/${b.id}/devices.allow`, `c ${major}:${minor + 1} rw`);
+      const expected = `r-- ${SHUT} ${title === "v1" ? OPEN : SHUT}`;
+      expect(seen()).toBe(expected);
+      mustSucceed(runtime(["update", ...change, b.id], { ...options, stdin: "{}" }));
+      expect(seen()).toBe(expected);
+    },
+    { skip },
+  );
+}
+
+test(
+  "a list of allowed devices is not exchanged for one of denied ones while the container runs",
+  () => {
+    const b = started(rules(DENY_ALL));
+    const denied = { devices: [ALLOW_ALL, deny("c", FREE.major, FREE.minor, "rw")] };
+    const update = () => runtime(["update", "--resources", "-", b.id], { stdin: JSON.stringify(denied) });
+    const seen = () => exec(b, ["/bin/sh", "-c", uses("/dev/c", "/dev/c2")]).stdout.trim();
+    mustFail(update(), "all devices would be open for a moment");
+    expect(seen()).toBe(`${SHUT} ${SHUT}`);
+    mustSucceed(runtime(["pause", b.id]));
+    mustSucceed(update());
+    mustSucceed(runtime(["resume", b.id]));
+    expect(seen()).toBe(`${SHUT} ${OPEN}`);
+    denied.devices = [ALLOW_ALL];
+    mustSucceed(update());
+    expect(seen()).toBe(`${OPEN} ${OPEN}`);
+  },
+  { skip: skipV1 ?? (RUNTIME_NAME === "tsrun" ? undefined : "runc's update changes no device rules") },
+);
+
+const skipOthers = RUNTIME_NAME === "tsrun" ? undefined : "tests functions of tsrun";
+
+for (const [title, options] of VIEWS) {
+  const { major, minor } = FREE;
+
+  test(
+    `${title}: rules are exchanged without a moment in which anything is open, or shut, that is not before and after`,
+    () => {
+      const b = started((config, at) => {
+        rules(DENY_ALL, allow("c", major, minor + 1, "r"))(config, at);
+        mustSucceed(command(["mkfifo", `${at.rootfs}/ask`, `${at.rootfs}/answer`]));
+        const answer = uses("/dev/c", "/dev/null");
+        config.process.args = ["/bin/sh", "-c", `while read x < /ask; do { ${answer} } > /answer; done`];
+      }, options);
+      const ask = () => mustSucceed(command(["sh", "-c", `echo > ${b.rootfs}/ask; cat ${b.rootfs}/answer`])).stdout;
+      const lists: DeviceRule[][] = [
+        [DENY_ALL, allow("c", major, minor + 1, "w"), allow("b", major, -1, "rw")],
+        [DENY_ALL],
+        [DENY_ALL, allow("b", undefined, minor, "rwm"), allow("c", major, minor + 2, "r")],
+      ];
+      const answers: string[] = [];
+      for (const list of lists) {
+        exchange(cgroupOf(b.id, title), list, () => answers.push(ask()));
+        if (title === "v2") expect(readDevicePrograms(cgroupOf(b.id, title)).length).toBe(1);
+      }
+      expect(answers.length).toBeGreaterThan(12);
+      expect(new Set(answers)).toEqual(new Set([`${SHUT} ${OPEN} `]));
+    },
+    { skip: skipOthers },
+  );
+}
+
+/** As far as these tests see it. */
+function cgroupOf(id: string, view: string): string {
+  if (view === "v1") return `${V1}/${id}`;
+  return onlyV2 ? `/sys/fs/cgroup/${id}` : `/sys/fs/cgroup/unified/${id}`;
+}
+
+/** What tsrun does to the cgroup of a container, with something to be done after each system call. */
+function exchange(path: string, list: DeviceRule[], between: () => void): void {
+  const cgroup = readDeviceCgroup({ [path.startsWith(V1) ? "devices" : ""]: path })!;
+  const plan = program("exchange");
+  planDeviceRules({ prepare: plan, restrict: plan, slots: slotTable() }, cgroup, deviceModel(list).model);
+  runProgram(plan, sys, between);
+}
+
+for (const [title, options] of VIEWS.filter(([name]) => name === "v2")) {
+  for (const [count, name] of [
+    [1, "a program"],
+    [3, "programs"],
+  ] as const) {
+    test(
+      `${title}: ${name} of somebody else at the container's cgroup must go`,
+      () => {
+        const b = bundle((config, at) => {
+          rules(DENY_ALL, allow("c", FREE.major, FREE.minor, "rw"))(config, at);
+          config.process.args = ["/bin/sh", "-c", uses("/dev/c", "/dev/null")];
+        });
+        const path = cgroupOf(b.id, title);
+        mkdirSync(path);
+        after(() => {
+          if (existsSync(path)) rmdirSync(path);
+        });
+        for (let i = 0; i < count; i++) attachBeside(path);
+        expect(readDevicePrograms(path).length).toBe(count);
+        expect(mustSucceed(run(b, options)).stdout).toBe(`${OPEN} ${OPEN} `);
+      },
+      { skip },
+    );
+  }
+}
+
+/** One more program, that denies all but the default devices. */
+function attachBeside(path: string): void {
+  const plan = program("beside");
+  const programs = { prepare: plan, restrict: plan, slots: slotTable() };
+  planDeviceRules(programs, { version: 2, path, programs: [] }, deviceModel([]).model);
+  runProgram(plan, sys);
+}

@@ -57,6 +57,7 @@ async function compare(change: Change): Promise<number> {
   const onChild = () => {};
   follow(unshareProgram, 0, { seen: agentCalls(seen.get(agent)!), results, onChild });
   findInOrder(programs.get("attach") ?? [], own, results);
+  findInOrder(programs.get("restrict") ?? [], own, results);
 
   const init = agentCalls([
     { name: "execve", args: '["tsrun-agent"]', result: 0, errno: "" },

@@ -35,12 +35,11 @@ export function parseDeviceList(text: string): DeviceModel {
 
 /**
  * The writes that lead a cgroup from one state to another, in order. At no time is anything allowed that is allowed
- * neither before nor after, but for one case: the only way from a list of what is allowed to one of what is denied is to
- * allow all for a moment, which create does when nothing of the container's runs yet. What two lists of allowed devices both allow stays
+ * neither before nor after, but for one case, see `opensMeanwhile`. What two lists of allowed devices both allow stays
  * allowed, so that a running container does not notice; but for letters that only together, of several exceptions, do.
  *
- * From one that allows by default to another, exceptions are only added: the kernel does not tell which there are, and
- * those of the cgroups above cannot be taken back anyhow.
+ * From one that allows by default to another, only what is known to be there is taken back: the kernel does not tell, and
+ * what the cgroups above deny cannot be taken back anyhow.
  */
 export function deviceWrites(current: DeviceModel, target: DeviceModel): DeviceWrite[] {
   const [add, takeBack] = target.allowsByDefault
@@ -89,4 +88,12 @@ function difference(exceptions: readonly DeviceException[], without: readonly De
     if (access !== 0) rest.push({ ...one, access });
   }
   return rest;
+}
+
+/**
+ * True when everything is allowed for a moment on the way: the only way from a list of what is allowed to one of what is
+ * denied is to allow all. Fit for a container that does not run yet, or is frozen.
+ */
+export function opensMeanwhile(current: DeviceModel, target: DeviceModel): boolean {
+  return !current.allowsByDefault && target.allowsByDefault && target.exceptions.length > 0;
 }

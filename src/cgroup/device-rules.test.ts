@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { deviceFilter } from "./device-filter.ts";
-import { type DeviceWrite, deviceWrites, parseDeviceList } from "./device-list.ts";
+import { type DeviceWrite, deviceWrites, opensMeanwhile, parseDeviceList } from "./device-list.ts";
 import {
   accessOf,
   allowsEverything,
@@ -56,11 +56,6 @@ function written(list: readonly DeviceRule[], cgroup = kernelDevices()): KernelD
     cgroup.write(`devices.${allow ? "allow" : "deny"}`, `${type || "a"} ${number(major)}:${number(minor)} ${all}`);
   }
   return cgroup;
-}
-
-/** The only way from a list of what is allowed to one of what is denied is to allow all. */
-function opensMeanwhile(current: DeviceModel, target: DeviceModel): boolean {
-  return !current.allowsByDefault && target.allowsByDefault && target.exceptions.length > 0;
 }
 
 /** True when an exception has some letters taken back and gets others. */
@@ -219,6 +214,15 @@ test("from a list of what is denied to one of what is allowed, nothing is open o
   expect(deviceWrites(denied, parseDeviceList("c 1:3 rwm\n")).map(({ file, text }) => `${file} ${text}`)).toEqual([
     "devices.deny a",
     "devices.allow c 1:3 rwm",
+  ]);
+});
+
+test("from one list of what is denied to another, what is known to be there is taken back", () => {
+  const one = deviceModel([{ allow: true }, { allow: false, type: "c", major: 10, minor: 229 }]).model;
+  const other = deviceModel([{ allow: true }, { allow: false, type: "c", major: 10, minor: 228 }]).model;
+  expect(deviceWrites(one, other).map(({ file, text }) => `${file} ${text}`)).toEqual([
+    "devices.deny c 10:228 rwm",
+    "devices.allow c 10:229 rwm",
   ]);
 });
 

@@ -2,16 +2,24 @@ import * as bpf from "../abi/bpf.ts";
 import { close, openDirectory, readText } from "../kernel/files.ts";
 import { addressOf, sys } from "../kernel/kernel.ts";
 import { parseDeviceList } from "./device-list.ts";
+import type { DeviceModel } from "./device-rules.ts";
 import type { DeviceCgroup } from "./plan-device-rules.ts";
 
 /**
  * Which of a container's cgroups (cgroup_paths of its state) decides about devices, and what it does now: v1's devices
  * controller where there is one, or else BPF programs at v2's cgroup. Of a cgroup that is not made yet, what it will do
- * when it is. Undefined where there is none.
+ * when it is. Undefined where there is none. `told` is what tsrun last made it do: what a v1 cgroup denies of all cannot
+ * be read.
  */
-export function readDeviceCgroup(cgroupPaths: Readonly<Record<string, string>>): DeviceCgroup | undefined {
+export function readDeviceCgroup(
+  cgroupPaths: Readonly<Record<string, string>>,
+  told?: DeviceModel,
+): DeviceCgroup | undefined {
   const v1 = cgroupPaths.devices;
-  if (v1 !== undefined) return { version: 1, path: v1, current: parseDeviceList(readList(v1)) };
+  if (v1 !== undefined) {
+    const listed = parseDeviceList(readList(v1));
+    return { version: 1, path: v1, current: listed.allowsByDefault && told?.allowsByDefault ? told : listed };
+  }
   const v2 = cgroupPaths[""];
   return v2 === undefined ? undefined : { version: 2, path: v2, programs: readDevicePrograms(v2) };
 }

@@ -1,4 +1,5 @@
 import { type Before, readBefore, restore, restoredFiles } from "../cgroup/before.ts";
+import { opensMeanwhile } from "../cgroup/device-list.ts";
 import { canRestrictDevices, deviceModel } from "../cgroup/device-rules.ts";
 import { planDeviceRules } from "../cgroup/plan-device-rules.ts";
 import { planResources } from "../cgroup/plan-resources.ts";
@@ -25,19 +26,20 @@ export type Warn = (message: string) => void;
 
 /** Changes limits of a container: all that `change` says, or nothing. Later commands see them in the saved config. */
 export function updateContainer(root: string, id: string, change: Resources, warn: Warn): void {
-  withLockedContainer(root, id, checkUpdatable, ({ state, directory }) => {
+  withLockedContainer(root, id, checkUpdatable, ({ state, status, directory }) => {
     const { config } = parseConfig(readSavedConfig(directory), "config.json");
     const current = config.linux?.resources ?? {};
     const merged = mergeResources(current, change);
     checkUsage(state, merged, change);
-    const { plan, files } = planUpdate(state, resourcesToWrite(current, change), warn);
+    if (change.devices !== undefined && status === "running") checkDevices(state, change.devices, current.devices);
+    const { plan, files } = planUpdate(state, resourcesToWrite(current, change), current.devices, warn);
     const before = readBefore(plan);
     try {
       setProperties(state, files, change.devices);
       runProgram(plan, sys);
       saveResources(directory, config, merged);
     } catch (error) {
-      throw undone(state, error, before, change.devices === undefined ? undefined : (current.devices ?? []));
+      throw undone(state, error, before, change.devices === undefined ? undefined : (current.devices ?? []), change);
     }
   });
 }
@@ -58,18 +60,39 @@ interface UpdatePlan {
  * Device rules only where they are asked for: what was let in besides, by a hook or by hand, stays usable (NVIDIA's
  * containers lost their devices to updates of other limits).
  */
-function planUpdate({ cgroup_paths: cgroups }: ContainerState, resources: Resources, warn: Warn): UpdatePlan {
+function planUpdate(
+  { cgroup_paths: cgroups }: ContainerState,
+  resources: Resources,
+  told: Resources["devices"],
+  warn: Warn,
+): UpdatePlan {
   const plan = program("update");
   const slots = slotTable();
   for (const warning of planResources(plan, slots, cgroups, resources)) warn(warning);
-  if (resources.devices !== undefined) planDevices(plan, slots, cgroups, resources.devices, warn);
+  if (resources.devices !== undefined) planDevices(plan, slots, cgroups, resources.devices, told, warn);
   return { plan, files: resourceFiles(resources, cgroups).files };
 }
 
 type Devices = NonNullable<Resources["devices"]>;
 
-function planDevices(plan: Program, slots: SlotTable, cgroups: CgroupPaths, rules: Devices, warn: Warn): void {
-  const cgroup = canRestrictDevices(readFacts()) ? readDeviceCgroup(cgroups) : undefined;
+/** On v1 the processes of a running container would find everything open for a moment. */
+function checkDevices({ cgroup_paths: cgroups }: ContainerState, rules: Devices, told: Resources["devices"]): void {
+  const cgroup = readDeviceCgroup(cgroups, deviceModel(told).model);
+  if (cgroup?.version !== 1 || !opensMeanwhile(cgroup.current, deviceModel(rules).model)) return;
+  const what = "all devices would be open for a moment between a list of allowed ones and one of denied ones";
+  const hint = "pause the container for the time of the update";
+  throw new TsrunError(`cannot replace device rules: ${what}`, { code: "EBUSY", hint });
+}
+
+function planDevices(
+  plan: Program,
+  slots: SlotTable,
+  cgroups: CgroupPaths,
+  rules: Devices,
+  told: Resources["devices"],
+  warn: Warn,
+): void {
+  const cgroup = canRestrictDevices(readFacts()) ? readDeviceCgroup(cgroups, deviceModel(told).model) : undefined;
   if (cgroup === undefined) {
     warn(
       "linux.resources.devices has no effect: tsrun may not restrict devices here, or there is no cgroup to do it in",
@@ -134,6 +157,7 @@ function undone(
   error: unknown,
   before: readonly Before[],
   devices: Devices | undefined,
+  change: Resources,
 ): unknown {
   const problems: string[] = [];
   const attempt = (action: () => void) => {
@@ -145,7 +169,7 @@ function undone(
   };
   attempt(() => setProperties(state, restoredFiles(before), devices));
   problems.push(...restore(before).map((path) => `cannot change back "${path}"`));
-  if (devices !== undefined) attempt(() => restoreDevices(state.cgroup_paths, devices));
+  if (devices !== undefined) attempt(() => restoreDevices(state.cgroup_paths, devices, change.devices));
   if (!(error instanceof TsrunError)) return error;
   const { code, pointer, hint } = error.details;
   const isTooLittle = code === "EBUSY" && pointer === "/linux/resources/memory/limit";
@@ -155,8 +179,8 @@ function undone(
 
 const TOO_LITTLE = "the container uses more than that, and cannot be made to use less";
 
-function restoreDevices(cgroups: CgroupPaths, rules: Devices): void {
+function restoreDevices(cgroups: CgroupPaths, rules: Devices, told: Resources["devices"]): void {
   const plan = program("restore devices");
-  planDevices(plan, slotTable(), cgroups, rules, () => {});
+  planDevices(plan, slotTable(), cgroups, rules, told, () => {});
   runProgram(plan, sys);
 }
