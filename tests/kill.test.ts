@@ -1,6 +1,7 @@
 import { expect } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { command } from "./helpers/command.ts";
+import { share } from "./helpers/config.ts";
 import { type Bundle, mustFail, mustSucceed, suite, until } from "./helpers/suite.ts";
 
 const { test, started, kill, create, bundle, runtime, status, untilStatus } = suite("kill");
@@ -84,21 +85,76 @@ test("an unknown signal is named", () => {
   mustFail(kill(b, "FOO"), /unknown signal.*FOO/);
 });
 
-test("--all: every process of the container, one that hides from its parent too", () => {
+/** A container of three processes in the host's pid namespace: none of them takes the others along when it ends. */
+function sharing(): Bundle {
   const b = started((config) => {
-    config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== "pid");
+    share(config, "pid");
     config.process.args = ["/bin/sh", "-c", "setsid sleep 1000 & setsid sleep 1000 & exec sleep 1000"];
   });
-  const count = (): number => {
-    const procs = command(["sh", "-c", `cat $(find /sys/fs/cgroup -path '*${b.id}/cgroup.procs') | sort -u`]);
-    return procs.stdout
-      .trim()
-      .split("\n")
-      .filter((line) => line !== "").length;
-  };
-  until(() => count() === 3, "three processes");
+  until(() => count(b) === 3, "three processes");
+  return b;
+}
+
+/** Its processes. */
+function count(b: Bundle): number {
+  const procs = command(["sh", "-c", `cat $(find /sys/fs/cgroup -path '*${b.id}/cgroup.procs') | sort -u`]);
+  return procs.stdout
+    .trim()
+    .split("\n")
+    .filter((line) => line !== "").length;
+}
+
+test("KILL ends all of a container that shares the host's pid namespace", () => {
+  const b = sharing();
+  mustSucceed(kill(b, "KILL"));
+  until(() => count(b) === 0, "the end of all three");
+  untilStatus(b, "stopped");
+});
+
+test("other signals are for its first process only", () => {
+  const b = sharing();
+  mustSucceed(kill(b, "TERM"));
+  untilStatus(b, "stopped");
+  expect(count(b)).toBe(2);
+  mustFail(kill(b, "TERM"), "container not running");
+  expect(count(b)).toBe(2);
+});
+
+test("--all of one that has stopped ends what is left of it, and is no error afterwards either", () => {
+  const b = sharing();
+  mustSucceed(kill(b, "TERM"));
+  untilStatus(b, "stopped");
   mustSucceed(runtime(["kill", "--all", b.id, "KILL"]));
-  until(() => count() === 0, "the end of all three");
+  until(() => count(b) === 0, "the end of all");
+  mustSucceed(runtime(["kill", "--all", b.id, "KILL"]));
+  mustFail(kill(b, "KILL"), "container not running");
+});
+
+test("KILL of one that has stopped ends what is left of it", () => {
+  const b = sharing();
+  mustSucceed(kill(b, "TERM"));
+  untilStatus(b, "stopped");
+  mustSucceed(kill(b, "KILL"));
+  until(() => count(b) === 0, "the end of all");
+  mustFail(kill(b, "KILL"), "container not running");
+});
+
+test("--all with another signal reaches each process", () => {
+  const b = sharing();
+  mustSucceed(runtime(["kill", "--all", b.id, "TERM"]));
+  until(() => count(b) === 0, "the end of all three");
+});
+
+for (const words of [["-a"], ["--all"], ["--all=true"], ["-all"]]) {
+  test(`${words.join(" ")} of one that does not exist is an error`, () => {
+    mustFail(runtime(["kill", ...words, "no-such-container", "KILL"]), "does not exist");
+  });
+}
+
+test("--all: every process of the container, one that hides from its parent too", () => {
+  const b = sharing();
+  mustSucceed(runtime(["kill", "--all", b.id, "KILL"]));
+  until(() => count(b) === 0, "the end of all three");
 });
 
 test("--all of one that has stopped is no error", () => {

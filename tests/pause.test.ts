@@ -21,6 +21,9 @@ import { slow } from "./helpers/time.ts";
 const s = suite("pause");
 const { test, started, bundle, create, start, exec, kill, remove, status, untilStatus, runtime, runtimeBeside } = s;
 
+/** What would leave a process behind that only a reboot ends. */
+const hangs = RUNTIME_NAME === "runc" && "runc 1.1.5 waits for ever";
+
 /** Where v1 has the freezer, containers that see nothing but v2 are tested besides. */
 const VIEWS: [string, RunOptions][] =
   controllerPlace("freezer")?.version === 1
@@ -179,18 +182,22 @@ for (const [view, options] of VIEWS) {
     expect(mustSucceed(await waiting.finish()).stdout).toBe("here\n");
   });
 
-  test(`${view}: exec --ignore-paused that is interrupted leaves nothing`, async () => {
-    const b = started(undefined, options);
-    mustSucceed(pause(b));
-    const waiting = runtimeBeside(["exec", "--ignore-paused", b.id, "/bin/sleep", "777"], within);
-    Bun.sleepSync(slow(200));
-    waiting.kill("SIGINT");
-    expect((await waiting.finish()).status).not.toBe(-1);
-    mustSucceed(resume(b));
-    const left = () =>
-      processesOf(b.id).filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8") !== "/bin/sleep\x001000\0");
-    until(() => left().length === 0, "the interrupted process to be gone");
-  });
+  test(
+    `${view}: exec --ignore-paused that is interrupted leaves nothing`,
+    async () => {
+      const b = started(undefined, options);
+      mustSucceed(pause(b));
+      const waiting = runtimeBeside(["exec", "--ignore-paused", b.id, "/bin/sleep", "777"], within);
+      Bun.sleepSync(slow(200));
+      waiting.kill("SIGINT");
+      expect((await waiting.finish()).status).not.toBe(-1);
+      mustSucceed(resume(b));
+      const left = () =>
+        processesOf(b.id).filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8") !== "/bin/sleep\x001000\0");
+      until(() => left().length === 0, "the interrupted process to be gone");
+    },
+    { skip: hangs },
+  );
 
   test(
     `${view}: a frozen cgroup above makes it paused; resume says which`,
@@ -222,7 +229,7 @@ for (const [view, options] of VIEWS) {
       mustSucceed(remove(b));
       for (const path of above) rmdirSync(path);
     },
-    { skip: MANAGER === "systemd" && "systemd makes the cgroups above" },
+    { skip: hangs || (MANAGER === "systemd" && "systemd makes the cgroups above") },
   );
 
   test(
@@ -250,7 +257,7 @@ for (const [view, options] of VIEWS) {
       end();
       await stuck.finish();
     },
-    { skip: noStuckFileSystem },
+    { skip: noStuckFileSystem ?? hangs },
   );
 
   test(
