@@ -11,7 +11,7 @@ import { processesIn } from "../src/cgroup/processes.ts";
 import { readCgroups } from "../src/cgroup/read-cgroups.ts";
 import { removeCgroups, removeEmptyCgroups } from "../src/cgroup/remove.ts";
 import { readFacts } from "../src/host/read-facts.ts";
-import { close, openDirectory } from "../src/kernel/files.ts";
+import { close, openDirectory, writeText } from "../src/kernel/files.ts";
 import { sys } from "../src/kernel/kernel.ts";
 import type { PlanContext } from "../src/plan/context.ts";
 import { program, type Slot, slotTable } from "../src/plan/step.ts";
@@ -131,6 +131,28 @@ withCgroups("removal kills what is left, also in cgroups that the container made
   await child.exited;
   expect(child.signalCode).toBe("SIGKILL");
   for (const { path } of directories) expect(existsSync(path)).toBe(false);
+});
+
+withCgroups("removal and killing reach what lies deeper than a path can be long", async () => {
+  const directories = newDirectories();
+  for (const { path } of directories) mkdirSync(path, { recursive: true });
+  const { path, hierarchy } = directories.find(({ hierarchy }) => !hierarchy.controllers.includes("cpuset"))!;
+  const child = Bun.spawn(["sleep", "60"]);
+  children.push(child);
+  const name = "x".repeat(200);
+  let deepest = openDirectory(path);
+  for (let depth = 0; depth < 40; depth++) {
+    expect(sys("mkdirat", deepest, name, 0o755)).toBe(0);
+    const next = openDirectory(name, deepest);
+    close(deepest);
+    deepest = next;
+  }
+  expect(writeText("cgroup.procs", String(child.pid), deepest)).toBe(0);
+  close(deepest);
+  expect(processesIn(path)).toEqual([child.pid]);
+  expect(removeCgroups([{ version: hierarchy.version, path }])).toEqual([]);
+  await child.exited;
+  expect([child.signalCode, existsSync(path)]).toEqual(["SIGKILL", false]);
 });
 
 withCgroups("killing takes those that are forked meanwhile", async () => {

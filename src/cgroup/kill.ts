@@ -3,7 +3,7 @@ import { SIGKILL } from "../abi/signal.ts";
 import { readText, sleep, writeText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import type { ContainerCgroup } from "./paths.ts";
-import { childrenOf, processesIn } from "./processes.ts";
+import { processesIn, walkCgroups } from "./processes.ts";
 
 /** Sends a signal once to each process in the cgroups and below them; returns how many got it. */
 export function signalCgroups(cgroups: readonly ContainerCgroup[], signal: number): number {
@@ -60,7 +60,7 @@ function release({ version, path }: ContainerCgroup): void {
 /** A process in a frozen v1 cgroup does not die before it is thawed; one in a frozen v2 cgroup does. */
 export function thaw(path: string): void {
   if (writeText(`${path}/freezer.state`, "THAWED") < 0) return;
-  for (const child of childrenOf(path)) thaw(child);
+  walkCgroups(path, { enter: (cgroup) => void writeText("freezer.state", "THAWED", cgroup) });
 }
 
 /** True when a v1 freezer above this one is frozen: nothing that tsrun may do lets these processes die. */

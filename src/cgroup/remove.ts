@@ -4,7 +4,7 @@ import { sleep } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { isCgroupPath, isShared, killCgroups } from "./kill.ts";
 import type { ContainerCgroup } from "./paths.ts";
-import { childrenOf } from "./processes.ts";
+import { walkCgroups } from "./processes.ts";
 
 /** How long the kernel may take to notice that the last process of a cgroup is gone. */
 const PATIENCE_MS = 2000;
@@ -54,9 +54,8 @@ function removeAll(cgroups: readonly ContainerCgroup[]): LeftCgroup[] {
 function removeTree(path: string): number {
   const removed = removeOne(path);
   if (!isBusy(removed)) return removed;
-  const children = childrenOf(path);
-  for (const child of children) removeTree(child);
-  return children.length === 0 ? removed : removeOne(path);
+  walkCgroups(path, { leave: (above, name) => void sys("unlinkat", above, name, AT_REMOVEDIR) });
+  return removeOne(path);
 }
 
 function isBusy(result: number): boolean {
