@@ -32,8 +32,8 @@ const MINOR = 5;
  *
  *     load       RESULT = what holds by default; type, access and numbers into registers
  *     wildcards  a test for each exception that any major number matches
- *     groups     a comparison for each type and major number, those that programs use most first; in it a comparison for
- *                each minor number. A group whose minor numbers do not match ends the program: no other one can match
+ *     groups     a comparison for each type and major number, those that programs use most first; in it one for each set
+ *                of letters and for each minor number. A group whose minor numbers do not match ends the program: no other one can match
  */
 export function deviceFilter({ allowsByDefault, exceptions }: DeviceModel): Uint8Array {
   const kept = withoutCovered(exceptions.filter(isPossible));
@@ -109,7 +109,7 @@ function decide(code: Code): void {
  * Goes on with the next instruction when the letters match; returns the jumps of the others. To be allowed, an access
  * has no letter but those of the exception; to be denied, it has one of them.
  */
-function testAccess(code: Code, { access }: DeviceException): number[] {
+function testAccess(code: Code, access: number): number[] {
   if (!code.allowsByDefault) {
     return access === ALL_ACCESS ? [] : [emit(code, BPF_JSET32_K, ACCESS, ALL_ACCESS & ~access)];
   }
@@ -121,7 +121,7 @@ function testWildcard(code: Code, exception: DeviceException): void {
   const { type, minor } = exception;
   const misses = [emit(code, BPF_JNE32_K, TYPE, typeNumber(type))];
   if (minor !== ANY) misses.push(emit(code, BPF_JNE32_K, MINOR, minor));
-  misses.push(...testAccess(code, exception));
+  misses.push(...testAccess(code, exception.access));
   decide(code);
   land(code, misses);
 }
@@ -133,12 +133,11 @@ function typeNumber(type: DeviceType): number {
 interface Group {
   /** type << 16 | major. */
   readonly device: number;
-  /** The one for any minor number first. */
   readonly exceptions: DeviceException[];
 }
 
-/** Jumps reach 32,767 instructions; one minor number takes up to three. */
-const GROUP_LIMIT = 8000;
+/** Jumps reach 32,767 instructions; one minor number takes one. */
+const GROUP_LIMIT = 30_000;
 
 /** null and its like, terminals, pseudoterminals. */
 const COMMON: readonly number[] = [1, 5, 136].map((major) => (BPF_DEVCG_DEV_CHAR << 16) | major);
@@ -155,42 +154,42 @@ function groupsOf(exceptions: readonly DeviceException[]): Group[] {
       group = { device, exceptions: [] };
       groups.set(device, group);
     }
-    if (exception.minor === ANY) group.exceptions.unshift(exception);
-    else group.exceptions.push(exception);
+    group.exceptions.push(exception);
   }
   return [...full, ...groups.values()].filter((group) => group.exceptions.length > 0);
 }
 
 /**
  *     if DEVICE is another one, go to the next group
- *     if MINOR and ACCESS match one of the exceptions, go to hit      … for each
+ *     for each set of letters: if ACCESS matches, and MINOR is one of those that have it, go to hit
  *     leave with what holds by default, or go to the rest of a group that was too long
  *     hit: leave with the opposite
  */
 function testGroup(code: Code, { device, exceptions }: Group): void {
   const others = [emit(code, BPF_JNE32_K, DEVICE, device)];
   const hits: number[] = [];
-  for (const exception of exceptions) testMinor(code, exception, hits);
-  const first = exceptions[0]!;
-  const always = !code.allowsByDefault && first.minor === ANY && first.access === ALL_ACCESS;
-  if (!always && exceptions.length < GROUP_LIMIT) emit(code, BPF_EXIT, 0);
-  if (!always && exceptions.length === GROUP_LIMIT) others.push(emit(code, BPF_JA, 0));
+  let isAlways = false;
+  for (const [access, minors] of byAccess(exceptions)) {
+    const misses = testAccess(code, access);
+    const any = minors.includes(ANY);
+    if (!any) for (const minor of minors) hits.push(emit(code, BPF_JEQ32_K, MINOR, minor));
+    else if (misses.length > 0) hits.push(emit(code, BPF_JA, 0));
+    else isAlways = true;
+    land(code, misses);
+  }
+  if (exceptions.length === GROUP_LIMIT) others.push(emit(code, BPF_JA, 0));
+  else if (!isAlways) emit(code, BPF_EXIT, 0);
   land(code, hits);
   decide(code);
   land(code, others);
 }
 
-function testMinor(code: Code, exception: DeviceException, hits: number[]): void {
-  const { minor, access } = exception;
-  if (!code.allowsByDefault && access === ALL_ACCESS) {
-    if (minor !== ANY) hits.push(emit(code, BPF_JEQ32_K, MINOR, minor));
-    return;
+function byAccess(exceptions: readonly DeviceException[]): Map<number, number[]> {
+  const found = new Map<number, number[]>();
+  for (const { access, minor } of exceptions) {
+    const minors = found.get(access);
+    if (minors === undefined) found.set(access, [minor]);
+    else minors.push(minor);
   }
-  const misses = minor === ANY ? [] : [emit(code, BPF_JNE32_K, MINOR, minor)];
-  if (code.allowsByDefault) hits.push(emit(code, BPF_JSET32_K, ACCESS, access));
-  else {
-    misses.push(emit(code, BPF_JSET32_K, ACCESS, ALL_ACCESS & ~access));
-    hits.push(emit(code, BPF_JA, 0));
-  }
-  land(code, misses);
+  return found;
 }
