@@ -2,141 +2,18 @@
  * containerd runs containers through bin/tsrun, and the same tests run with runc: what an engine sees must not differ.
  * run.sh starts this; `RUNTIME=/path/to/another` tests that one in the place of bin/tsrun.
  */
-import { afterAll, beforeAll, test as bunTest, expect } from "bun:test";
+import { expect } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { resolve } from "node:path";
-import { describeResult, type Result } from "../../tests/helpers/command.ts";
+import type { Result } from "../../tests/helpers/command.ts";
 import { withoutLibcSignals } from "../../tests/helpers/signals.ts";
-import { type Engine, IMAGE, SHIM_SOCKETS, shimSockets, startEngine } from "./engine.ts";
+import { SHIM_SOCKETS, shimSockets } from "./engine.ts";
+import { containerd, sh, success, V2_ONLY } from "./lanes.ts";
 
-const TSRUN = resolve(process.env.RUNTIME ?? `${import.meta.dir}/../../bin/tsrun`);
-const RUNC = "/usr/sbin/runc";
-
-/** ctr asks for 1024 cpu shares; cgroup v2 may be without the cpu controller, as where v1 has it. */
-const V2_ONLY = existsSync("/sys/fs/cgroup/cgroup.procs");
-
-/** Test → why tsrun may differ from runc in it. A line that is no longer true fails. */
-const differences = new Map<string, string>([]);
-
-const titles = new Set<string>();
-
-let engine: Engine;
-
-beforeAll(async () => {
-  for (const file of [TSRUN, RUNC]) if (!existsSync(file)) throw new Error(`no ${file}: run make build test-setup`);
-  engine = await startEngine();
-}, 60_000);
-
-afterAll(async () => {
-  if (engine !== undefined) expect(await engine.stop()).toEqual([]);
-  expect([...differences.keys()].filter((title) => !titles.has(title))).toEqual([]);
-}, 60_000);
-
-type Lane = ReturnType<typeof lane>;
-
-/** One test's own container names, run with one runtime. */
-function lane(runtime: string, prefix: string) {
-  const names: string[] = [];
-  const flags = (): string[] => [
-    ...["--runtime", "io.containerd.runc.v2", "--runc-binary", runtime],
-    ...["--runc-root", `${engine.home}/state-of-${prefix}`, "--fifo-dir", `${engine.home}/fifo`],
-    ...(V2_ONLY ? ["--cpu-shares", "0"] : []),
-  ];
-  function name(): string {
-    names.push(`${prefix}-${names.length}`);
-    return names.at(-1)!;
-  }
-  const runLine = (options: readonly string[], argv: readonly string[], id: string): string[] => [
-    ...["run", ...flags(), ...options, IMAGE, id, ...argv],
-  ];
-  /** `ctr run --rm` in the foreground. */
-  function run(argv: readonly string[], options: readonly string[] = []): Result {
-    return engine.ctr(runLine(["--rm", ...options], argv, name()));
-  }
-  /** `ctr run -d`: the name of a container that runs. */
-  function started(argv: readonly string[], options: readonly string[] = []): string {
-    const id = name();
-    success(engine.ctr(runLine(["-d", ...options], argv, id)));
-    return id;
-  }
-  function exec(id: string, argv: readonly string[], options: readonly string[] = []): Result {
-    return engine.ctr([
-      "task",
-      "exec",
-      "--fifo-dir",
-      `${engine.home}/fifo`,
-      "--exec-id",
-      `e${Bun.nanoseconds()}`,
-      ...options,
-      id,
-      ...argv,
-    ]);
-  }
-  function status(id: string): string | undefined {
-    const lines = success(engine.ctr(["task", "ls"])).stdout.split("\n");
-    return lines.map((line) => line.split(/\s+/)).find(([task]) => task === id)?.[2];
-  }
-  async function ended(id: string): Promise<void> {
-    for (const end = Date.now() + 10_000; status(id) === "RUNNING"; await Bun.sleep(20)) {
-      if (Date.now() > end) throw new Error(`${id} runs on`);
-    }
-  }
-  /** Removes what the test made, when it failed before it did so itself. */
-  function tidy(): void {
-    for (const id of names) {
-      engine.ctr(["task", "rm", "--force", id]);
-      engine.ctr(["container", "rm", id]);
-    }
-  }
-  return { run, runLine, name, started, exec, status, ended, tidy };
-}
-
-/** The test with runc, whose result is the expectation, and with tsrun. */
-function test(title: string, action: (lane: Lane) => void | Promise<void>): void {
-  titles.add(title);
-  const number = titles.size;
-  for (const [runtime, path] of [
-    ["runc", RUNC],
-    ["tsrun", TSRUN],
-  ] as const) {
-    bunTest(`containerd${V2_ONLY ? ", cgroup v2" : ""}: ${runtime}: ${title}`, () =>
-      body(title, lane(path, `${runtime}${number}`), runtime, action),
-    );
-  }
-}
-
-async function body(title: string, at: Lane, runtime: string, action: (lane: Lane) => void | Promise<void>) {
-  const reason = runtime === "tsrun" ? differences.get(title) : undefined;
-  let failure: unknown;
-  try {
-    await action(at);
-  } catch (error) {
-    failure = error ?? new Error("thrown undefined");
-  }
-  at.tidy();
-  const left = await engine.leftovers();
-  if (failure === undefined && left.length > 0) failure = new Error(`left behind: ${left.join("; ")}`);
-  if (reason === undefined && failure !== undefined) throw failure;
-  if (reason !== undefined && failure === undefined) throw new Error(`no longer differs: "${reason}"`);
-}
-
-function success(result: Result): Result {
-  if (result.status !== 0) throw new Error(`should have succeeded: ${describeResult(result)}`);
-  return result;
-}
-
-/** Process ids of a container's first process and of the shim that made it. */
-function taskOf(id: string): { pid: number; shim: number } {
-  const lines = success(engine.ctr(["task", "ls"])).stdout.split("\n");
-  const pid = Number(lines.map((line) => line.split(/\s+/)).find(([task]) => task === id)?.[1]);
-  return { pid, shim: Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) };
-}
+const { engine, test, same, taskOf } = containerd();
 
 function outcome({ status, stdout, stderr }: Result): object {
   return { status, stdout, stderr };
 }
-
-const sh = (script: string): string[] => ["sh", "-c", script];
 
 test("the command of the image", ({ run }) => {
   expect(outcome(run([]))).toEqual({ status: 0, stdout: "the command of the image\n", stderr: "" });
@@ -162,12 +39,12 @@ test("a signal from task kill ends the container with 128 + its number", async (
     ["SIGTERM", 143],
   ] as const) {
     const id = name();
-    const beside = engine.ctrBeside(
+    const beside = engine().ctrBeside(
       runLine(["--rm"], sh("trap 'exit 143' TERM; touch /ready; while :; do sleep 0.05; done"), id),
     );
     for (let round = 0; round < 100 && status(id) !== "RUNNING"; round++) await Bun.sleep(50);
     for (let round = 0; round < 100 && exec(id, ["test", "-e", "/ready"]).status !== 0; round++) await Bun.sleep(50);
-    success(engine.ctr(["task", "kill", "--signal", signal, id]));
+    success(engine().ctr(["task", "kill", "--signal", signal, id]));
     expect((await beside.finish(20_000)).status).toBe(code);
   }
 });
@@ -180,30 +57,30 @@ test("the life of a detached container: ls, exec, kill, rm", async ({ started, e
     stdout: "in\n",
     stderr: "err\n",
   });
-  expect(engine.ctr(["task", "rm", id]).status).toBe(1);
-  success(engine.ctr(["task", "kill", "-s", "9", id]));
+  expect(engine().ctr(["task", "rm", id]).status).toBe(1);
+  success(engine().ctr(["task", "kill", "-s", "9", id]));
   await ended(id);
   expect(status(id)).toBe("STOPPED");
-  success(engine.ctr(["task", "rm", id]));
+  success(engine().ctr(["task", "rm", id]));
   expect(status(id)).toBeUndefined();
-  success(engine.ctr(["container", "rm", id]));
+  success(engine().ctr(["container", "rm", id]));
 });
 
 test("task start a second time, after the task was removed", async ({ started, status, ended }) => {
   const id = started(["sleep", "1000"]);
-  success(engine.ctr(["task", "kill", "-s", "KILL", id]));
+  success(engine().ctr(["task", "kill", "-s", "KILL", id]));
   await ended(id);
-  engine.ctr(["task", "rm", id]);
-  success(engine.ctr(["task", "start", "-d", id]));
+  engine().ctr(["task", "rm", id]);
+  success(engine().ctr(["task", "start", "-d", id]));
   expect(status(id)).toBe("RUNNING");
-  success(engine.ctr(["task", "rm", "--force", id]));
+  success(engine().ctr(["task", "rm", "--force", id]));
 });
 
 test("task kill --all reaches every process", async ({ started, exec, ended }) => {
   const id = started(sh("sleep 1000 & sleep 1000 & trap : TERM; wait; wait"));
   const other = exec(id, sh("sleep 1000 >/dev/null 2>&1 & echo $!"));
   expect(other.status).toBe(0);
-  success(engine.ctr(["task", "kill", "--all", "-s", "KILL", id]));
+  success(engine().ctr(["task", "kill", "--all", "-s", "KILL", id]));
   await ended(id);
 });
 
@@ -275,7 +152,7 @@ test("environment and directory", ({ run }) => {
 });
 
 test("bind mounts, writable and read-only", ({ run }) => {
-  const shared = `${engine.home}/shared-${Bun.nanoseconds()}`;
+  const shared = `${engine().home}/shared-${Bun.nanoseconds()}`;
   mkdirSync(shared);
   writeFileSync(`${shared}/from-host`, "hello\n");
   const writable = `type=bind,src=${shared},dst=/mnt,options=rbind:rw`;
@@ -328,7 +205,7 @@ test("what a container is given: capabilities, limits, descriptors, mounts", ({ 
 
 test("the container has its own namespaces, and none that was not asked for", ({ run }) => {
   const own = success(run(sh("for n in mnt pid net ipc uts user time; do readlink /proc/self/ns/$n; done"))).stdout;
-  const host = success(engine.ctr(["version"])) && ["mnt", "pid", "net", "ipc", "uts", "user", "time"];
+  const host = success(engine().ctr(["version"])) && ["mnt", "pid", "net", "ipc", "uts", "user", "time"];
   const lines = own.trim().split("\n");
   const shared = host.filter(
     (name, at) =>
@@ -381,7 +258,7 @@ test("without pivot_root", ({ run }) => {
 
 test("the container's cgroup is where containerd looks for its metrics", ({ started }) => {
   const id = started(["sleep", "1000"]);
-  const { stdout } = success(engine.ctr(["task", "metrics", "--format", "json", id]));
+  const { stdout } = success(engine().ctr(["task", "metrics", "--format", "json", id]));
   const metrics = JSON.parse(stdout) as object;
   same("metrics", Object.keys(metrics).toSorted().join());
   // Where cgroup v2 has no controllers there are no figures.
@@ -390,7 +267,7 @@ test("the container's cgroup is where containerd looks for its metrics", ({ star
 });
 
 test("output to a file with --log-uri", async ({ started }) => {
-  const log = `${engine.home}/log-${Bun.nanoseconds()}`;
+  const log = `${engine().home}/log-${Bun.nanoseconds()}`;
   started(sh("echo to the log; echo and this >&2; sleep 1000"), ["--log-uri", `file://${log}`]);
   // The shim copies what it has read in its own time; what is left when the container ends may be lost.
   const lines = () => (existsSync(log) ? readFileSync(log, "utf8") : "").split("\n").toSorted();
@@ -425,7 +302,7 @@ test("a terminal: its size, what is typed, and its exit code", async ({ runLine,
   const script = `test -t 0 && test -t 1 && tty
     until [ "$(stty size 2>/dev/null)" = "31 91" ]; do sleep 0.05; done
     echo its size is known; read line; echo got $line; exit 9`;
-  const { code, text } = await inTerminal(engine.commandLine(runLine(["--rm", "--tty"], sh(script), name())), [
+  const { code, text } = await inTerminal(engine().commandLine(runLine(["--rm", "--tty"], sh(script), name())), [
     [/is known\n/, "hello\r"],
   ]);
   expect(text).toContain("/dev/pts/0\n");
@@ -436,7 +313,7 @@ test("a terminal: its size, what is typed, and its exit code", async ({ runLine,
 test("a terminal for exec", async ({ started }) => {
   const id = started(["sleep", "1000"]);
   const { code, text } = await inTerminal(
-    engine.commandLine([
+    engine().commandLine([
       "task",
       "exec",
       "--tty",
@@ -453,7 +330,7 @@ test("a terminal for exec", async ({ started }) => {
 
 test("ctrl-c in a terminal reaches the program", async ({ runLine, name }) => {
   const { code, text } = await inTerminal(
-    engine.commandLine(
+    engine().commandLine(
       runLine(
         ["--rm", "--tty"],
         sh("trap 'echo interrupted; exit 6' INT; echo ready; while :; do sleep 0.1; done"),
@@ -468,21 +345,13 @@ test("ctrl-c in a terminal reaches the program", async ({ runLine, name }) => {
 
 test("eight containers at a time", async ({ runLine, name }) => {
   const running = Array.from({ length: 8 }, (_, at) =>
-    engine.ctrBeside(runLine(["--rm"], sh(`echo ${at}; exit ${at}`), name())).finish(60_000),
+    engine()
+      .ctrBeside(runLine(["--rm"], sh(`echo ${at}; exit ${at}`), name()))
+      .finish(60_000),
   );
   const results = await Promise.all(running);
   expect(results.map(({ status, stdout }) => [status, stdout])).toEqual(results.map((_, at) => [at, `${at}\n`]));
 });
-
-/** What a test saw with runc, by name. */
-const seenWithRunc = new Map<string, string>();
-
-/** The first time, with runc, notes `text`; with tsrun it must be the same. */
-function same(name: string, text: string): void {
-  const before = seenWithRunc.get(name);
-  if (before === undefined) seenWithRunc.set(name, text);
-  else expect(text).toBe(before);
-}
 
 /** Runs a command in a terminal of 91 columns and 31 lines, and types each answer when its question has been seen. */
 async function inTerminal(argv: readonly string[], script: readonly (readonly [RegExp, string])[]) {

@@ -1,0 +1,149 @@
+import { afterAll, beforeAll, test as bunTest, expect } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { describeResult, type Result } from "../../tests/helpers/command.ts";
+import { type Engine, IMAGE, startEngine } from "./engine.ts";
+
+const TSRUN = resolve(process.env.RUNTIME ?? `${import.meta.dir}/../../bin/tsrun`);
+const RUNC = "/usr/sbin/runc";
+
+/** ctr asks for 1024 cpu shares; cgroup v2 may be without the cpu controller, as where v1 has it. */
+export const V2_ONLY = existsSync("/sys/fs/cgroup/cgroup.procs");
+
+export type Lane = ReturnType<typeof lane>;
+
+/**
+ * A containerd for the tests of one file, each of which runs with runc, whose result is the expectation, and with tsrun.
+ * `differences`: test → why tsrun may differ from runc in it; a line that is no longer true fails.
+ */
+export function containerd(differences: ReadonlyMap<string, string> = new Map()) {
+  let started: Engine | undefined;
+  const engine = (): Engine => started!;
+  const titles = new Set<string>();
+  /** What a test saw with runc, by name. */
+  const seenWithRunc = new Map<string, string>();
+
+  beforeAll(async () => {
+    for (const file of [TSRUN, RUNC]) if (!existsSync(file)) throw new Error(`no ${file}: run make build test-setup`);
+    started = await startEngine();
+  }, 60_000);
+
+  afterAll(async () => {
+    if (started !== undefined) expect(await started.stop()).toEqual([]);
+    expect([...differences.keys()].filter((title) => !titles.has(title))).toEqual([]);
+  }, 60_000);
+
+  function test(title: string, action: (lane: Lane) => void | Promise<void>): void {
+    titles.add(title);
+    const number = titles.size;
+    for (const [runtime, path] of [
+      ["runc", RUNC],
+      ["tsrun", TSRUN],
+    ] as const) {
+      const reason = runtime === "tsrun" ? differences.get(title) : undefined;
+      bunTest(`containerd${V2_ONLY ? ", cgroup v2" : ""}: ${runtime}: ${title}`, () =>
+        body(engine(), lane(engine(), path, `${runtime}${number}`), reason, action),
+      );
+    }
+  }
+
+  /** The first time, with runc, notes `text`; with tsrun it must be the same. */
+  function same(name: string, text: string): void {
+    const before = seenWithRunc.get(name);
+    if (before === undefined) seenWithRunc.set(name, text);
+    else expect(text).toBe(before);
+  }
+
+  /** Process ids of a container's first process and of the shim that made it. */
+  function taskOf(id: string): { pid: number; shim: number } {
+    const lines = success(engine().ctr(["task", "ls"])).stdout.split("\n");
+    const pid = Number(lines.map((line) => line.split(/\s+/)).find(([task]) => task === id)?.[1]);
+    return { pid, shim: Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) };
+  }
+
+  return { engine, test, same, taskOf };
+}
+
+/** One test's own container names, run with one runtime. */
+function lane(engine: Engine, runtime: string, prefix: string) {
+  const names: string[] = [];
+  const flags = (): string[] => [
+    ...["--runtime", "io.containerd.runc.v2", "--runc-binary", runtime],
+    ...["--runc-root", `${engine.home}/state-of-${prefix}`, "--fifo-dir", `${engine.home}/fifo`],
+    ...(V2_ONLY ? ["--cpu-shares", "0"] : []),
+  ];
+  function name(): string {
+    names.push(`${prefix}-${names.length}`);
+    return names.at(-1)!;
+  }
+  const runLine = (options: readonly string[], argv: readonly string[], id: string): string[] => [
+    ...["run", ...flags(), ...options, IMAGE, id, ...argv],
+  ];
+  /** `ctr run --rm` in the foreground. */
+  function run(argv: readonly string[], options: readonly string[] = []): Result {
+    return engine.ctr(runLine(["--rm", ...options], argv, name()));
+  }
+  /** `ctr run -d`: the name of a container that runs. */
+  function started(argv: readonly string[], options: readonly string[] = []): string {
+    const id = name();
+    success(engine.ctr(runLine(["-d", ...options], argv, id)));
+    return id;
+  }
+  function exec(id: string, argv: readonly string[], options: readonly string[] = []): Result {
+    return engine.ctr([
+      "task",
+      "exec",
+      "--fifo-dir",
+      `${engine.home}/fifo`,
+      "--exec-id",
+      `e${Bun.nanoseconds()}`,
+      ...options,
+      id,
+      ...argv,
+    ]);
+  }
+  function status(id: string): string | undefined {
+    const lines = success(engine.ctr(["task", "ls"])).stdout.split("\n");
+    return lines.map((line) => line.split(/\s+/)).find(([task]) => task === id)?.[2];
+  }
+  async function ended(id: string): Promise<void> {
+    for (const end = Date.now() + 10_000; status(id) === "RUNNING"; await Bun.sleep(20)) {
+      if (Date.now() > end) throw new Error(`${id} runs on`);
+    }
+  }
+  /** Removes what the test made, when it failed before it did so itself. */
+  function tidy(): void {
+    for (const id of names) {
+      engine.ctr(["task", "rm", "--force", id]);
+      engine.ctr(["container", "rm", id]);
+    }
+  }
+  return { run, runLine, name, started, exec, status, ended, tidy };
+}
+
+async function body(
+  engine: Engine,
+  at: Lane,
+  reason: string | undefined,
+  action: (lane: Lane) => void | Promise<void>,
+): Promise<void> {
+  let failure: unknown;
+  try {
+    await action(at);
+  } catch (error) {
+    failure = error ?? new Error("thrown undefined");
+  }
+  at.tidy();
+  const left = await engine.leftovers();
+  if (failure === undefined && left.length > 0) failure = new Error(`left behind: ${left.join("; ")}`);
+  if (reason === undefined && failure !== undefined) throw failure;
+  if (reason !== undefined && failure === undefined) throw new Error(`no longer differs: "${reason}"`);
+}
+
+/** The result, when the command succeeded. */
+export function success(result: Result): Result {
+  if (result.status !== 0) throw new Error(`should have succeeded: ${describeResult(result)}`);
+  return result;
+}
+
+export const sh = (script: string): string[] => ["sh", "-c", script];
