@@ -344,5 +344,9 @@ test(
     mustFail(runtime(["pause", b.id]), "it has no cgroup that can be frozen");
     expect(status(b)).toBe("running");
   },
-  { skip: RUNTIME_NAME === "runc" && "runc has no --cgroup-manager" },
+  {
+    skip:
+      (RUNTIME_NAME === "runc" && "runc has no --cgroup-manager") ||
+      (MANAGER === "systemd" && "--systemd-cgroup is given"),
+  },
 );
