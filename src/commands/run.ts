@@ -3,7 +3,7 @@ import type { Command } from "../cli/options.ts";
 import { type CreatedContainer, type CreateRequest, createContainer, publishContainer } from "../container/create.ts";
 import { deleteEnded } from "../container/delete.ts";
 import { listenForReady, type Notify, waitForReady } from "../container/notify.ts";
-import { countKills, type KillReason, killedFor, withReason } from "../container/out-of-memory.ts";
+import { killedFor, withReason } from "../container/out-of-memory.ts";
 import { createRequest, withPidFile } from "../container/request.ts";
 import { checkProcess, startProcess } from "../container/start.ts";
 import { sys } from "../kernel/kernel.ts";
@@ -71,9 +71,8 @@ function start(
   request: Omit<CreateRequest, "waitsForStart">,
   options: RunOptions,
   onCreated?: () => void,
-): CreatedContainer & { readonly notify: Notify | undefined; readonly reason: KillReason | undefined } {
+): CreatedContainer & { readonly notify: Notify | undefined } {
   const container = createContainer({ ...request, waitsForStart: false });
-  const reason = countKills(request.config, container.state.cgroup_paths);
   try {
     onCreated?.();
     const { plan, agent, state, directory } = container;
@@ -82,9 +81,9 @@ function start(
       publishContainer(container);
       startProcess({ agent, slots: plan.slots, state, config: request.config, directory, warn: request.warn });
     });
-    return { ...container, notify, reason };
+    return { ...container, notify };
   } catch (error) {
-    const told = withReason(error, `start container "${request.id}"`, reason);
+    const told = withReason(error, `start container "${request.id}"`, container.reason);
     container.undo();
     throw told;
   }

@@ -35,7 +35,7 @@ import { textOf } from "../text.ts";
 import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
 import { makeNotifyDirectory } from "./notify.ts";
-import { countKills, withReason } from "./out-of-memory.ts";
+import { countKills, type KillReason, withReason } from "./out-of-memory.ts";
 import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
 import { endScope, scopeState } from "./scope.ts";
 import { stateDocument } from "./state-document.ts";
@@ -60,6 +60,8 @@ export interface CreatedContainer {
   readonly state: ContainerState;
   /** Of the state directory; carries the lock. */
   readonly directory: number;
+  /** Since before the limits were set. */
+  readonly reason: KillReason | undefined;
   /** Removes everything that create has made. */
   readonly undo: () => void;
 }
@@ -105,10 +107,11 @@ function create(request: CreateRequest, undo: Undo): CreatedContainer {
   });
   undo.add(() => removeContainerDirectory(request.root, request.id));
   const { plan, state: planned, agent } = beginContainer(request, directory, undo);
+  const reason = countKills(request.config, planned.cgroup_paths);
   state = attachContainer(plan, planned, directory, undo);
   buildContainer(request, plan, agent, state);
   const complete = { ...state, start: startState(request, plan, agent) };
-  return { plan, agent, state: complete, directory, undo: undo.run };
+  return { plan, agent, state: complete, directory, reason, undo: undo.run };
 }
 
 /** A hook that fails leads to step 12 of the lifecycle (runtime.md), and that to the poststop hooks. */
