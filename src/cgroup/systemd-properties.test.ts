@@ -69,7 +69,7 @@ describe("v2", () => {
   test("pids", () => {
     expect(texts({ pids: { limit: 5 } })).toEqual(["TasksMax=uint64 5"]);
     expect(texts({ pids: { limit: -1 } })).toEqual([`TasksMax=uint64 ${INFINITY}`]);
-    expect(texts({ pids: { limit: 0 } })).toEqual(["TasksMax=uint64 1"]);
+    for (const limit of [0, 1, 2]) expect(texts({ pids: { limit } })).toEqual(["TasksMax=uint64 2"]);
   });
 
   test("block devices", () => {

@@ -75,8 +75,8 @@ function propertiesOf({ file, value, otherwise }: File, version: number): UnitPr
   const amount = amountOf(file);
   const bytes = amountIn(value.replace(/^default /, ""));
   if (amount === undefined || bytes === undefined || version < (amount.since ?? 0)) return [];
-  // systemd has no unit without tasks; the file gets the 0.
-  const fitting = file === "pids.max" && bytes === 0n ? 1n : bytes;
+  // The scope has two tasks while the container is made, the agent and its child; the file gets the real number then.
+  const fitting = file === "pids.max" && bytes < 2n ? 2n : bytes;
   if (fitting < amount.least || (amount.most !== undefined && fitting > amount.most)) return [];
   return [property(amount.name, "t", fitting)];
 }
