@@ -199,6 +199,47 @@ for (const [title, options] of VIEWS) {
   });
 }
 
+for (const [title, options] of VIEWS) {
+  const loop = command(["losetup", "--find"]);
+  const noLoop = loop.status === 0 ? undefined : "there are no loop devices";
+
+  test(
+    `${title}: what is mounted may be on a device that the container must not open`,
+    () => {
+      const image = `${home}/${title}.ext2`;
+      mustSucceed(command(["truncate", "--size", "1M", image]));
+      mustSucceed(command(["mke2fs", "-q", image]));
+      const device = mustSucceed(command(["losetup", "--find", "--show", image])).stdout.trim();
+      after(() => void mustSucceed(command(["losetup", "--detach", device])));
+      const numbers = mustSucceed(command(["stat", "-c", "%t %T", device]))
+        .stdout.trim()
+        .split(" ");
+      const [major, minor] = numbers.map((digits) => Number.parseInt(digits, 16));
+      const change: Change = (config, at) => {
+        rules(DENY_ALL)(config, at);
+        config.linux.devices = [{ type: "b", path: "/dev/loop", major: major!, minor: minor! }];
+        config.mounts.push({ destination: "/mnt", type: "ext2", source: device, options: ["ro"] });
+      };
+      expect(see(`ls /mnt; ${uses("/dev/loop")}`, change, options)).toBe(`lost+found\n${SHUT}`);
+    },
+    { skip: skip ?? noLoop },
+  );
+}
+
+test(
+  "where tsrun may not restrict devices, one warning says so",
+  () => {
+    const b = bundle((config) => {
+      config.linux.resources = { devices: [DENY_ALL] };
+    });
+    const { stderr } = mustSucceed(run(b, { through: ["unshare", "--user", "--map-root-user", "--mount"] }));
+    expect(stderr.match(/^.*device.*$/gm)).toEqual([
+      "warning: linux.resources.devices has no effect: tsrun may not restrict devices here, or there is no cgroup to do it in",
+    ]);
+  },
+  { skip: RUNTIME_NAME === "tsrun" ? undefined : "runc and crun say nothing" },
+);
+
 // --- v1: cgroups above and below --------------------------------------------------------------------------------------
 
 const V1 = "/sys/fs/cgroup/devices";
