@@ -113,21 +113,19 @@ function afterThaw(freezer: Freezer, error: unknown): unknown {
 
 function notFrozen({ path }: Freezer, action: string, milliseconds: number): TsrunError {
   const running = awake(path);
-  const who = running.length === 0 ? "not all of its processes freeze" : `${running.join(", ")} does not freeze`;
-  return new TsrunError(`cannot ${action}: ${who} within ${milliseconds / 1000} s; it runs again`, {
-    code: "ETIMEDOUT",
-    hint: "a process that waits for a device or a network file system cannot freeze; try again when it goes on",
-  });
+  const who = running.length === 0 ? "" : ` (${running.join(", ")})`;
+  const message = `cannot ${action}: not all of its processes freeze within ${milliseconds / 1000} s${who}; it runs again`;
+  const hint = "a process that waits for a device or a network file system cannot freeze; try again when it goes on";
+  return new TsrunError(message, { code: "ETIMEDOUT", hint });
 }
 
-/** `process 17 (dd) waits in folio_wait_bit`, of up to three; where a frozen one waits, the kernel's functions say. */
+/** `process 17 (dd) waits in folio_wait_bit`, of up to three: the kernel's function tells them from frozen ones, where it may be seen. */
 function awake(path: string): string[] {
   const found: string[] = [];
   for (const pid of processesIn(path)) {
     const where = contentOf(`/proc/${pid}/wchan`);
-    if (where === "__refrigerator" || where === "do_freezer_trap") continue;
-    const name = contentOf(`/proc/${pid}/comm`);
-    found.push(`process ${pid} (${name})${where === "" || where === "0" ? "" : ` waits in ${where}`}`);
+    if (["", "0", "__refrigerator", "do_freezer_trap"].includes(where)) continue;
+    found.push(`process ${pid} (${contentOf(`/proc/${pid}/comm`)}) waits in ${where}`);
     if (found.length === 3) break;
   }
   return found;

@@ -68,6 +68,7 @@ function lifecycleProse() {
       args: "ID [SIGNAL]",
       paragraphs: [
         "Sends SIGNAL, TERM by default, to the container's first process. SIGNAL is a number or a name in any case, with or without SIG: 9, KILL, sigkill.",
+        "The container's other processes end with its first one when it has a process id namespace of its own. When it has none, KILL is for all of them. With --all every signal is, and a container that has stopped is no error.",
       ],
       examples: [
         ["tsrun kill web", "ask container web to end"],
