@@ -74,6 +74,26 @@ test("a state root that does not exist: none", () => {
   expect([result.status, result.stdout]).toEqual([0, ""]);
 });
 
+test("a state root that does not exist: no containers in either format", () => {
+  const list = (format: string) => command([RUNTIME, "--root", `${home}/nowhere-else`, "list", "--format", format]);
+  expect(list("table").stdout.trimEnd().split("\n")).toHaveLength(1);
+  expect(JSON.parse(list("json").stdout) ?? []).toEqual([]);
+});
+
+test("the status of a paused one", () => {
+  const b = started();
+  mustSucceed(runtime(["pause", b.id]));
+  const statuses = () => [
+    (JSON.parse(mustSucceed(runtime(["list", "-f", "json"])).stdout) as { status: string }[])[0]!.status,
+    mustSucceed(runtime(["list"]))
+      .stdout.split("\n")[1]!
+      .split(/\s+/)[2],
+  ];
+  expect(statuses()).toEqual(["paused", "paused"]);
+  mustSucceed(runtime(["resume", b.id]));
+  expect(statuses()).toEqual(["running", "running"]);
+});
+
 test("an unknown format is refused by name", () => {
   const result = runtime(["list", "--format", "yaml"]);
   expect(result.status).toBe(1);
