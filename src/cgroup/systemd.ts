@@ -83,10 +83,14 @@ function propertyList(properties: readonly UnitProperty[]) {
   return properties.map(({ name, signature, value }) => [name, [signature, value]]);
 }
 
-/** The process is in the scope's cgroup when this returns; the connection is closed. */
-export function finishScope({ scope, pid, call }: StartingScope): void {
+/**
+ * The process is in the scope's cgroup when this returns; the connection is closed. `onAccepted` is called as soon as
+ * there is something to stop.
+ */
+export function finishScope({ scope, pid, call }: StartingScope, onAccepted: () => void): void {
   using connection = scope.connection!;
   const job = mustStart(scope, acceptedStart(connection, scope, pid, finishCall(connection, call)));
+  onAccepted();
   const result = finishJob(connection, job, `start ${scope.unit}`);
   if (result !== "done") throw failedJob("start", scope.unit, result);
   checkPlace(scope, pid);
@@ -151,6 +155,9 @@ function startHint(error: string, instance: Instance): string | undefined {
   }
   if (name === "ServiceUnknown" || name === "NameHasNoOwner")
     return "no systemd is on this D-Bus: use the cgroupfs driver";
+  // ENXIO: the reader of the message found another type than it wanted.
+  if (name === "ENXIO")
+    return "an annotation org.systemd.property.* has not the type that systemd wants: uint64 5 is not 5";
   if (error === UNIT_EXISTS) return "systemd does not let go of a unit of the same name: systemctl status tells more";
   return undefined;
 }

@@ -2,7 +2,7 @@ import { SPARE } from "../agent/layout.ts";
 import { type Agent, encode, finish, readInAgent, type Sent, send, spawnAgent, transmit } from "../agent/session.ts";
 import { containerCgroups } from "../cgroup/paths.ts";
 import { removeCgroups } from "../cgroup/remove.ts";
-import { beginScope, finishScope, type PlannedScope } from "../cgroup/systemd.ts";
+import { beginScope, finishScope } from "../cgroup/systemd.ts";
 import { errorMessage } from "../errors.ts";
 import { runHooksInContainer } from "../hooks/in-container.ts";
 import { runPoststopHooks } from "../hooks/poststop.ts";
@@ -140,7 +140,11 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   const state = { ...newState(request, plan, cgroups), ...scopeState(scope) };
   saveConfig(directory, request.configText);
   writeDraft(directory, state);
-  undo.add(() => void removeCgroups(containerCgroups(state.cgroup_paths)));
+  // Only a scope that systemd has made is this container's: until then another one's may have its name.
+  let isOwn = scope === undefined;
+  undo.add(() => {
+    if (isOwn) void removeCgroups(containerCgroups(state.cgroup_paths));
+  });
 
   const first = mustPrepareFirst(plan);
   if (first) planFileSystems(request, plan);
@@ -152,7 +156,13 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   const agent = spawnAgent(directory, plan.listening?.value);
   undo.add(() => endAgent(agent));
   closeOnExec();
-  if (scope !== undefined) startScope(scope, agent, state, undo, request.warn);
+  if (scope !== undefined) {
+    stage("ask systemd for the scope");
+    finishScope(beginScope(scope, agent.pid), () => {
+      isOwn = true;
+      undo.add(() => endScope(state, request.warn));
+    });
+  }
   stage("encode unshare");
   const sent = send(agent, [plan.unshare], plan.slots);
   if (!first) planFileSystems(request, plan);
@@ -161,20 +171,6 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   stage("wait for unshare");
   finishUnshare(sent, plan, agent, undo);
   return { plan, state, agent };
-}
-
-/** The agent enters the scope before it does anything: what it makes then is made there. */
-function startScope(
-  scope: PlannedScope,
-  agent: Agent,
-  state: ContainerState,
-  undo: Undo,
-  warn: CreateRequest["warn"],
-): void {
-  stage("ask systemd for the scope");
-  const starting = beginScope(scope, agent.pid);
-  undo.add(() => endScope(state, warn));
-  finishScope(starting);
 }
 
 function planFileSystems(request: CreateRequest, plan: PlanContext): void {
