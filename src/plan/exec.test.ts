@@ -142,7 +142,9 @@ describe("execCPUAffinity", () => {
     const plan = newExecPlan();
     planInitialAffinity(plan, request);
     planJoin(plan, request, undefined);
-    return printProgram(plan.join).filter((line) => /sched_setaffinity\(|clone3\(/.test(line));
+    planExecProcess(plan, request);
+    const lines = [...printProgram(plan.join), ...printProgram(plan.identity)];
+    return lines.filter((line) => /sched_setaffinity\(|clone3\(/.test(line));
   }
   const isClone = expect.stringContaining("clone3(");
 

@@ -66,19 +66,20 @@ export function newExecPlan(): ExecPlan {
 
 /** Processors for the way into the container: isolated ones must not be disturbed by it (config.md execCPUAffinity). */
 export function planInitialAffinity(plan: ExecPlan, request: ExecRequest): void {
-  planAffinity(plan, request, "initial");
+  planAffinity(plan.join, request, "initial");
 }
 
 /** What a process.json says replaces all that the container's config says, as in runc. */
-function planAffinity(plan: ExecPlan, { process, config }: ExecRequest, when: "initial" | "final"): void {
+function planAffinity(program: Program, { process, config }: ExecRequest, when: "initial" | "final"): void {
   const list = (process.execCPUAffinity ?? config.process?.execCPUAffinity)?.[when];
   if (list === undefined || list === "") return;
-  const set = cpuSet(list);
-  add(plan.join, {
+  const pointer = `/process/execCPUAffinity/${when}`;
+  const set = cpuSet(list, pointer);
+  add(program, {
     call: "sched_setaffinity",
     args: [0, set.length, bytes(set)],
     what: `run on the processors ${JSON.stringify(list)}`,
-    pointer: `/process/execCPUAffinity/${when}`,
+    pointer,
     hint: "the container's cpuset has to have one of them",
   });
 }
@@ -117,8 +118,6 @@ export function planJoin(plan: ExecPlan, request: ExecRequest, cgroup: Slot | un
   });
   add(join, reply(plan.slots), { call: "exit_group", args: [0], what: "end the first agent" });
   place(join, child);
-  // Here, not before clone3: being born into a cgroup with a cpuset sets the processors anew (before Linux 6.2).
-  planAffinity(plan, request, "final");
   if (cgroup !== undefined) add(join, { call: "close", args: [cgroup], what: "close the cgroup" });
   if (later.length > 0)
     add(join, { call: "setns", args: [request.pidfd, flagsOf(later)], what: "join the container's cgroup namespace" });
@@ -135,6 +134,8 @@ export function planExecProcess(plan: ExecPlan, request: ExecRequest): void {
   const namespaces = request.config.linux?.namespaces ?? [];
   const has = (wanted: string) => namespaces.some(({ type }) => type === wanted);
   const rootfs = slot(slots, "rootfs");
+  // Not before clone3: being born into a cgroup with a cpuset sets the processors anew (before Linux 6.2).
+  planAffinity(identity, request, "final");
   add(identity, { call: "prctl", args: [PR_SET_NAME, "tsrun:[2:INIT]"], what: "name the process" });
   if (has("user")) planBecomeRoot(identity);
   add(identity, { call: "setsid", args: [], tolerate: ["EPERM"], what: "start a session" });
