@@ -24,6 +24,7 @@ function lifecycleProse() {
       paragraphs: [
         "Reads the bundle's config.json, checks all of it, and makes the container: namespaces, file system, cgroup, hooks. The program itself is not run until tsrun start. Nothing is left behind when it fails.",
         "The container's process inherits standard input, output and error of tsrun create. With process.terminal the master end of the terminal is sent to --console-socket.",
+        "With --systemd-cgroup systemd makes the cgroup: a scope PREFIX-NAME.scope for a cgroupsPath of SLICE:PREFIX:NAME; without root, the user's own systemd. Annotations org.systemd.property.NAME set its properties, with values such as true, 'text' or uint64 5.",
         "ID is made of letters, digits, and _ + - . and names one container below --root.",
       ],
       examples: [
