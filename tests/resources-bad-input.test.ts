@@ -167,6 +167,11 @@ test("a size of huge pages that the kernel does not have is refused by name", ()
   expect(message).toContain("3MB");
 });
 
+test("rdma for a device that is not there, or without the controller, is refused by name", () => {
+  const message = refusal(limited({ rdma: { no_such_device: { hcaHandles: 3 } } }));
+  for (const part of ["linux.resources.rdma", "no_such_device"]) expect(message).toContain(part);
+});
+
 test(
   "unified on cgroup v1 is refused by name",
   () => {

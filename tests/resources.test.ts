@@ -3,7 +3,7 @@
  * cgroup v1 and v2, for who makes the cgroup (MANAGER=cgroupfs or systemd), and for tsrun, runc and crun.
  */
 import { afterAll, expect } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import {
   addHierarchy,
   cgroupFile,
@@ -11,14 +11,19 @@ import {
   controllerPlace,
   LANE,
   loopDevice,
+  missingController,
   missingFile,
   onlyV2,
 } from "./helpers/cgroup-files.ts";
+import { command } from "./helpers/command.ts";
+import { cgroupsOf } from "./helpers/leaks.ts";
 import { MANAGER, scopeOf, unitProperty } from "./helpers/manager.ts";
-import { type Files, type ResourceCase, type Resources, resourceCases } from "./helpers/resource-cases.ts";
+import { type Files, fullSet, type ResourceCase, type Resources, resourceCases } from "./helpers/resource-cases.ts";
 import { type Bundle, mustSucceed, type RunOptions, suite } from "./helpers/suite.ts";
 
-const { test, testsElsewhere, bundle, create, runtime, home, mountHere, after } = suite(`resources-${LANE}`);
+const { test, testsElsewhere, bundle, create, run, remove, runtime, home, mountHere, after } = suite(
+  `resources-${LANE}`,
+);
 
 const own = mkdtempSync("/tmp/tsrun-loop-");
 const loop = loopDevice(`${own}/disk`);
@@ -113,4 +118,65 @@ for (const { each, reason } of cases) {
     expectFiles("after update", b.pid, changed);
     expectUnit("after update", b.id, each.update.unit);
   });
+}
+
+/** What only v1 has, and what nobody has any more: asked for, but nothing to fail for. */
+const WITHOUT_EFFECT: readonly (readonly [property: string, resources: Resources])[] = [
+  ["memory.kernel", { memory: { kernel: 1_000_000 } }],
+  ["memory.kernelTCP", { memory: { kernelTCP: 1_000_000 } }],
+  ["memory.swappiness", { memory: { swappiness: 10 } }],
+  ["memory.disableOOMKiller", { memory: { disableOOMKiller: true } }],
+  ["memory.useHierarchy", { memory: { useHierarchy: true } }],
+  ["cpu.realtimePeriod", { cpu: { realtimePeriod: 500_000 } }],
+  ["cpu.realtimeRuntime", { cpu: { realtimeRuntime: 1000 } }],
+  ["blockIO.leafWeight", { blockIO: { leafWeight: 100 } }],
+  ["network.classID", { network: { classID: 5 } }],
+  ["network.priorities", { network: { priorities: [{ name: "lo", priority: 5 }] } }],
+];
+
+for (const [property, resources] of WITHOUT_EFFECT) {
+  test(`${property} has no effect on cgroup v2: a warning by name, and the container runs`, () => {
+    const b = bundle((config) => (config.linux.resources = { ...resources }));
+    const { stderr } = mustSucceed(run(b, onlyV2 ? {} : { view: "v2" }));
+    expect(stderr).toContain(`linux.resources.${property} has no effect`);
+  });
+}
+
+test(
+  "cgroups above the container's, made on the way, get what it needs of cpuset, and are left to whoever named them",
+  () => {
+    const b = bundle((config, { id }) => {
+      config.linux.cgroupsPath = `/${id}-above/between/${id}`;
+      config.linux.resources = { cpu: { cpus: "1", mems: "0" } };
+    });
+    const top = controllerPlace("cpuset")!.mount;
+    after(() => removeParents(b.id));
+    mustSucceed(create(b, { flags: ["--pid-file", `${b.dir}/pid`] }));
+    expect(cgroupFile(Number(readFileSync(`${b.dir}/pid`, "utf8")), "cpuset.cpus")).toBe("1");
+    mustSucceed(remove(b, { flags: ["--force"] }));
+    expect([existsSync(`${top}/${b.id}-above/between`), existsSync(`${top}/${b.id}-above/between/${b.id}`)]).toEqual([
+      true,
+      false,
+    ]);
+  },
+  { skip: missingController("cpuset") ?? (MANAGER === "systemd" && "systemd makes the parents") },
+);
+
+function removeParents(id: string): void {
+  for (const path of cgroupsOf(`${id}-above`)) rmdirSync(path);
+}
+
+if (MANAGER === "systemd") {
+  test(
+    "systemctl daemon-reload leaves every limit as it is",
+    () => {
+      const b = created(fullSet.resources);
+      update(b, { memory: { limit: 96 * 1024 * 1024, swap: 96 * 1024 * 1024 }, cpu: { shares: 512 } });
+      const files = { ...fullSet.v2, "memory.max": "100663296", "memory.swap.max": "0", "cpu.weight": "59" };
+      expectFiles("before", b.pid, files);
+      mustSucceed(command(["systemctl", "daemon-reload"]));
+      expectFiles("after", b.pid, files);
+    },
+    { limit: 60_000 },
+  );
 }

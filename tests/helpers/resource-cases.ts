@@ -106,7 +106,7 @@ const otherCases: readonly ResourceCase[] = [
 ];
 
 /** Everything at once, as an engine asks for it; `update` changes some of it, and leaves the rest. */
-const fullSet: ResourceCase = {
+export const fullSet: ResourceCase = {
   title: "a full set; update of one leaves the others",
   resources: {
     memory: { limit: 128 * M, reservation: 64 * M, swap: 256 * M },
