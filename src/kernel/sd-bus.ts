@@ -200,6 +200,9 @@ export function takeSignal(bus: Bus, wanted: (signal: BusSignal) => boolean, dea
 
 /** Does what there is to do, or waits for something to do. False when the time is over. */
 function receive(bus: Bus, deadline: number): boolean {
+  // Before all else: somebody who sends without end must not hold up the end.
+  const left = deadline - Bun.nanoseconds();
+  if (left <= 0) return false;
   const lib = library!;
   const cell = new BigUint64Array(1);
   const done = checkConnection(lib.sd_bus_process(bus.handle, ptr(cell)));
@@ -208,8 +211,6 @@ function receive(bus: Bus, deadline: number): boolean {
     lib.sd_bus_message_unref(Number(cell[0]));
   }
   if (done > 0) return true;
-  const left = deadline - Bun.nanoseconds();
-  if (left <= 0) return false;
   const waited = lib.sd_bus_wait(bus.handle, BigInt(Math.ceil(left / 1000)));
   if (waited !== -errnoNumber("EINTR")) checkConnection(waited);
   return true;
@@ -231,7 +232,8 @@ function keep(bus: Bus, message: number): void {
     return;
   }
   for (const { interface: name, member, signature } of bus.watched) {
-    if (lib.sd_bus_message_is_signal(message, ptr(cString(name)), ptr(cString(member))) <= 0) continue;
+    const names = [cString(name), cString(member)] as const;
+    if (lib.sd_bus_message_is_signal(message, ptr(names[0]), ptr(names[1])) <= 0) continue;
     const values = [...signature].map((type) => readBasic(message, type));
     if (values.every((value) => value !== undefined)) bus.signals.push({ member, values });
   }
@@ -241,7 +243,8 @@ function keep(bus: Bus, message: number): void {
 function readReply(message: number): Reply {
   const error = Number(library!.sd_bus_message_get_error(message));
   if (error === 0) return { kind: "value", value: readFirst(message) };
-  return { kind: "error", name: stringAt(error), message: stringAt(error + 8) };
+  const name = stringAt(error);
+  return { kind: "error", name, message: stringAt(error + 8) || name };
 }
 
 function stringAt(pointer: number): string {
