@@ -26,8 +26,10 @@ const VIEWS: readonly (readonly [title: string, options: RunOptions])[] = unifie
 
 /** Forks as fast as it can; each process is gone a moment after it has made another. `main` is what the first does. */
 function bomb(config: Config, main = "while :; do sleep 0.05; done"): void {
-  const chain = "c() { sleep 0.002; c & }; for i in 1 2 3 4; do c & done";
-  const loops = "for i in 1 2; do (while :; do sleep 0.005 & sleep 0.005; done) & done";
+  // Not faster than the machine, which would have no time left for anything else.
+  const pause = slow(0.005);
+  const chain = `c() { sleep ${pause}; c & }; for i in 1 2 3 4; do c & done`;
+  const loops = `for i in 1 2; do (while :; do sleep ${pause} & sleep ${pause}; done) & done`;
   config.process.args = ["/bin/sh", "-c", `${chain}; ${loops}; ${main}`];
 }
 

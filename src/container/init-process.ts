@@ -13,7 +13,10 @@ import type { ContainerState } from "../state/state.ts";
 export function openInit(state: ContainerState): number | undefined {
   if (state.init_process_pid <= 0) return undefined;
   const pidfd = sys("pidfd_open", state.init_process_pid, 0);
-  if (pidfd === -errnoNumber("ESRCH")) return undefined;
+  // EINVAL, ENOENT since Linux 6.15: the id is a thread's of another process by now.
+  if (pidfd === -errnoNumber("ESRCH") || pidfd === -errnoNumber("EINVAL") || pidfd === -errnoNumber("ENOENT")) {
+    return undefined;
+  }
   if (pidfd < 0) throw fault("open", state, pidfd);
   if (isAlive(state.init_process_pid, state.init_process_start)) return pidfd;
   close(pidfd);
@@ -55,7 +58,8 @@ function waitForEnd(pidfd: number, pid: number, patience: number): boolean {
   for (let waited = 0; waited < patience; waited += LOOK_EVERY_MS) {
     if (waitFor(pidfd, Math.min(LOOK_EVERY_MS, patience - waited))) return true;
     const found = readProcess(pid);
-    if (found === undefined || (found.exiting && found.state === "S")) return true;
+    // It waits interruptibly, or idly on kernels that do not want to count it as load.
+    if (found === undefined || (found.exiting && (found.state === "S" || found.state === "I"))) return true;
   }
   return false;
 }
