@@ -6,10 +6,10 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 import { makeBundle } from "./bundle.ts";
-import { type CreatedMemory, measureCreated, measureLimits, type SmallestLimit } from "./memory.ts";
-import { AS_IT_IS, type Runtime, readRuntimes, run, V2_ONLY } from "./runtimes.ts";
+import { type CreatedMemory, hasV1, measureCreated, measureLimits, type SmallestLimit } from "./memory.ts";
+import { AS_IT_IS, type Runtime, readRuntimes, run, V1_ONLY, V2_ONLY } from "./runtimes.ts";
 import { table, targetLines } from "./table.ts";
-import { type Effort, measureNamespaces, measureTimes, type Times } from "./times.ts";
+import { type Effort, LIMIT_OPERATIONS, measureNamespaces, measureTimes, type Times } from "./times.ts";
 
 export interface Results {
   readonly date: string;
@@ -39,6 +39,14 @@ function bench(quick: boolean): Results {
       report(`times with ${view.name}`);
       return { view: view.name, times: measureTimes(view, runtimes, bundle, home, quick ? QUICK : FULL) };
     });
+    if (hasV1()) {
+      report(`limits with ${V1_ONLY.name}`);
+      const effort = quick ? QUICK : FULL;
+      times.push({
+        view: V1_ONLY.name,
+        times: measureTimes(V1_ONLY, runtimes, bundle, home, effort, LIMIT_OPERATIONS),
+      });
+    }
     const namespaces = measureNamespaces(bundle, home, quick ? QUICK : FULL);
     report("memory");
     const created = measureCreated(V2_ONLY, runtimes, bundle, home);

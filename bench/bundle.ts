@@ -1,4 +1,5 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { changedResources, fullResources } from "./resources.ts";
 import { run } from "./runtimes.ts";
 import { staticProgram } from "./static-program.ts";
 
@@ -6,11 +7,14 @@ export interface Bundle {
   readonly dir: string;
   /** Changes config.json, for what is measured next. */
   configure(args: readonly string[], cgroupsPath?: string): void;
+  /** Where there is a copy of config.json with `fullResources`, and update.json with what an update changes. */
+  readonly limitedDir: string;
 }
 
 interface Config {
   ociVersion: string;
   process: { terminal: boolean; args: string[] };
+  root: { path: string };
   linux: { resources?: object; cgroupsPath?: string };
 }
 
@@ -36,5 +40,11 @@ export function makeBundle(dir: string): Bundle {
     writeFileSync(`${dir}/config.json`, JSON.stringify(config, null, 2));
   }
   configure(["/bin/true"]);
-  return { dir, configure };
+  const limitedDir = `${dir}-limited`;
+  mkdirSync(limitedDir);
+  const linux = { ...config.linux, resources: fullResources() };
+  const limited = { ...config, root: { ...config.root, path: `${dir}/rootfs` }, linux };
+  writeFileSync(`${limitedDir}/config.json`, JSON.stringify(limited, null, 2));
+  writeFileSync(`${limitedDir}/update.json`, JSON.stringify(changedResources()));
+  return { dir, limitedDir, configure };
 }

@@ -47,9 +47,14 @@ function field(rollup: string, name: string): number {
   return Number(found[1]);
 }
 
+/** Whether this machine has v1 controllers. */
+export function hasV1(): boolean {
+  return existsSync(`${MEMORY}/memory.limit_in_bytes`);
+}
+
 /** Bisects for each runtime. The limit is the parent's, because then it holds from the container's first page on. */
 export function measureLimits(all: readonly Runtime[], bundle: Bundle, home: string): SmallestLimit[] {
-  if (!existsSync(`${MEMORY}/memory.limit_in_bytes`)) return [];
+  if (!hasV1()) return [];
   return all.map((runtime) => ({
     runtime: runtime.name,
     limit: smallest((kB) => runsWithin(kB, runtime, bundle, home)),

@@ -33,6 +33,8 @@ interface Tool {
   readonly name: string;
   readonly line: string;
   readonly bundle: string;
+  /** The same with all limits. */
+  readonly limited: string;
   script(name: string, lines: readonly string[]): string;
 }
 
@@ -68,6 +70,26 @@ export const OPERATIONS: readonly Operation[] = [
   },
 ];
 
+/** What has to do with limits, measured where there are controllers and all runtimes work. */
+export const LIMIT_OPERATIONS: readonly Operation[] = [
+  {
+    name: "create with all limits",
+    command: ({ line, limited }) => `${line} create --bundle ${limited} ${PASSING}`,
+    prepare: ({ line, script }) => script("gone", [`${line} delete --force ${PASSING} 2>/dev/null || :`]),
+  },
+  {
+    name: "update",
+    // From a file, as engines do it: crun 1.8.1 gets several flags at once wrong.
+    command: ({ line, limited }) => `${line} update --resources ${limited}/update.json ${RUNNING}`,
+  },
+  {
+    name: "pause+resume",
+    command: ({ line, script }) => script("pause", [`${line} pause ${RUNNING}`, `exec ${line} resume ${RUNNING}`]),
+  },
+  // As containerd calls it; crun has no other.
+  { name: "ps", command: ({ line }) => `${line} ps --format json ${RUNNING}` },
+];
+
 /**
  * Measures every operation of every runtime in the view with hyperfine. The runtimes take turns within each round, and
  * the order changes from round to round, so that what else the machine does meets all of them.
@@ -78,21 +100,25 @@ export function measureTimes(
   bundle: Bundle,
   home: string,
   effort: Effort,
+  operations: readonly Operation[] = OPERATIONS,
 ): Times[] {
   const tools = all.filter(({ name }) => view.runtimes.includes(name)).map((runtime) => toolOf(runtime, bundle, home));
   const samples = new Map<string, number[]>();
   try {
-    bundle.configure(["/bin/pause"]);
-    for (const tool of tools) run([...inView(view), tool.script("setup", startPausing(tool))]);
+    for (const tool of tools) {
+      // A cgroup of its own: what is done to it is not done to the other runtimes' containers.
+      bundle.configure(["/bin/pause"], `/${RUNNING}-${tool.name}`);
+      run([...inView(view), tool.script("setup", startPausing(tool))]);
+    }
     bundle.configure(["/bin/true"]);
     for (let round = 0; round < effort.rounds; round++) {
       const order = [...tools.slice(round % tools.length), ...tools.slice(0, round % tools.length)];
-      for (const operation of OPERATIONS) measure(view, operation, order, home, effort, samples);
+      for (const operation of operations) measure(view, operation, order, home, effort, samples);
     }
   } finally {
     for (const tool of tools) run([...inView(view), tool.script("tidy", deleteAll(tool))]);
   }
-  return OPERATIONS.flatMap(({ name }) =>
+  return operations.flatMap(({ name }) =>
     tools.map((tool) => summary(name, tool.name, samples.get(`${name} ${tool.name}`)!)),
   );
 }
@@ -106,13 +132,13 @@ export function measureNamespaces({ dir }: Bundle, home: string, { rounds, runs,
   return summary("namespaces", "unshare", readTimes(json)[0]!);
 }
 
-function toolOf({ name, path }: Runtime, { dir }: Bundle, home: string): Tool {
+function toolOf({ name, path }: Runtime, { dir, limitedDir }: Bundle, home: string): Tool {
   function script(kind: string, lines: readonly string[]): string {
     const file = `${home}/${kind}-${name}`;
     writeFileSync(file, `#!/bin/sh\nset -e\n${lines.join("\n")}\n`, { mode: 0o755 });
     return file;
   }
-  return { name, line: `${path} --root ${home}/state-of-${name}`, bundle: dir, script };
+  return { name, line: `${path} --root ${home}/state-of-${name}`, bundle: dir, limited: limitedDir, script };
 }
 
 function startPausing({ line, bundle }: Tool): string[] {
