@@ -37,6 +37,11 @@ export function propertyOf(pointer: string): string {
   return property;
 }
 
+/** A name as part of a JSON pointer (RFC 6901). */
+export function pointerPart(name: string): string {
+  return name.replaceAll("~", "~0").replaceAll("/", "~1");
+}
+
 export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

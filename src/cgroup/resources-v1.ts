@@ -1,4 +1,4 @@
-import { TsrunError } from "../errors.ts";
+import { pointerPart, TsrunError } from "../errors.ts";
 import type { Resources } from "../spec/types.ts";
 import type { ResourceFile, ResourceFiles, ResourceWriter } from "./resources.ts";
 
@@ -21,19 +21,20 @@ export function isSet(value: Integer | undefined): value is Integer {
   return value !== undefined && Number(value) !== 0;
 }
 
-const MEMORY = "/linux/resources/memory";
+type Add = (name: string, file: string, value: Integer | string, more?: Partial<ResourceFile>) => void;
+
+/** What adds `<controller>.<file>` for a property `name` of linux.resources.`group`. */
+export function adder({ files }: ResourceFiles, controller: string, group: "memory" | "cpu" | "blockIO"): Add {
+  return (name, file, value, more) => {
+    const pointer = `/linux/resources/${group}/${name}`;
+    files.push({ controller, file: `${controller}.${file}`, value: String(value), pointer, ...more });
+  };
+}
 
 /** memory.rst. Memory and swap together must never be less than memory, not even for a moment. */
-function memoryFiles(memory: NonNullable<Resources["memory"]>, { files, warnings }: ResourceFiles): void {
+function memoryFiles(memory: NonNullable<Resources["memory"]>, to: ResourceFiles): void {
   const { limit, reservation, kernel, kernelTCP, swappiness, disableOOMKiller, useHierarchy } = memory;
-  const add = (name: string, file: string, value: Integer, more?: Partial<ResourceFile>) =>
-    files.push({
-      controller: "memory",
-      file: `memory.${file}`,
-      value: String(value),
-      pointer: `${MEMORY}/${name}`,
-      ...more,
-    });
+  const add = adder(to, "memory", "memory");
   // No limit of memory is none of memory and swap together either, or the kernel refuses it.
   const swap = isSet(memory.swap) ? memory.swap : Number(limit) === -1 ? -1 : undefined;
   if (isSet(limit)) add("limit", "limit_in_bytes", limit, { early: swap !== undefined });
@@ -44,69 +45,61 @@ function memoryFiles(memory: NonNullable<Resources["memory"]>, { files, warnings
     if (isSet(limit)) add("limit", "limit_in_bytes", limit);
   }
   if (isSet(reservation)) add("reservation", "soft_limit_in_bytes", reservation);
-  if (isSet(kernel)) warnings.push("linux.resources.memory.kernel has no effect: Linux has given it up in 5.16");
+  if (isSet(kernel)) to.warnings.push("linux.resources.memory.kernel has no effect: Linux has given it up in 5.16");
   if (isSet(kernelTCP)) add("kernelTCP", "kmem.tcp.limit_in_bytes", kernelTCP);
   if (useHierarchy === true) add("useHierarchy", "use_hierarchy", 1);
   if (useHierarchy === false) {
-    warnings.push("linux.resources.memory.useHierarchy has no effect: it is always true since Linux 5.11");
+    to.warnings.push("linux.resources.memory.useHierarchy has no effect: it is always true since Linux 5.11");
   }
   if (disableOOMKiller !== undefined) add("disableOOMKiller", "oom_control", disableOOMKiller ? 1 : 0);
   if (swappiness !== undefined) add("swappiness", "swappiness", swappiness);
 }
 
-const CPU = "/linux/resources/cpu";
-
 /** scheduler/sched-bwc.rst: the quota of each cgroup is judged together with its period, and a burst with the quota. */
-function cpuFiles(cpu: NonNullable<Resources["cpu"]>, { files, warnings }: ResourceFiles): void {
-  const add = (name: keyof typeof cpu, file: string, value: Integer, more?: Partial<ResourceFile>) =>
-    files.push({ controller: "cpu", file: `cpu.${file}`, value: String(value), pointer: `${CPU}/${name}`, ...more });
-  const { quota, period, burst, realtimePeriod, realtimeRuntime, idle } = cpu;
+function cpuFiles(cpu: NonNullable<Resources["cpu"]>, to: ResourceFiles): void {
+  const add = adder(to, "cpu", "cpu");
+  const { quota, period, burst, realtimePeriod, realtimeRuntime } = cpu;
+  weightFiles(cpu, add, to.warnings);
   const hasQuota = isSet(quota);
-  planShares(cpu, add, warnings);
-  const early = hasQuota ? { early: true } : {};
-  if (isSet(period)) add("period", "cfs_period_us", period, early);
-  if (burst !== undefined) add("burst", "cfs_burst_us", burst, early);
+  if (isSet(period)) add("period", "cfs_period_us", period, { early: hasQuota });
+  if (burst !== undefined) add("burst", "cfs_burst_us", burst, { early: hasQuota });
   if (hasQuota) {
     add("quota", "cfs_quota_us", Number(quota) < 0 ? -1 : quota);
     if (isSet(period)) add("period", "cfs_period_us", period);
     if (burst !== undefined) add("burst", "cfs_burst_us", burst);
   }
-  if (idle !== undefined && Number(idle) !== 0) add("idle", "idle", idle);
-  if (isSet(realtimePeriod)) {
-    add("realtimePeriod", "rt_period_us", realtimePeriod, isSet(realtimeRuntime) ? { early: true } : {});
-  }
-  if (isSet(realtimeRuntime)) {
+  const hasRuntime = isSet(realtimeRuntime);
+  if (isSet(realtimePeriod)) add("realtimePeriod", "rt_period_us", realtimePeriod, { early: hasRuntime });
+  if (hasRuntime) {
     add("realtimeRuntime", "rt_runtime_us", realtimeRuntime);
     if (isSet(realtimePeriod)) add("realtimePeriod", "rt_period_us", realtimePeriod);
   }
 }
 
-/** The kernel takes any number and makes one of its range of it. */
-function planShares(
-  { shares, idle }: NonNullable<Resources["cpu"]>,
-  add: (name: "shares" | "idle", file: string, value: Integer) => void,
-  warnings: string[],
-): void {
-  // The kernel refuses a weight for what is idle.
-  if (idle !== undefined && Number(idle) === 0) add("idle", "idle", 0);
+/** The kernel refuses a weight for what is idle; and of shares that are out of its range it makes others, silently. */
+function weightFiles({ shares, idle }: NonNullable<Resources["cpu"]>, add: Add, warnings: string[]): void {
+  if (idle !== undefined) add("idle", "idle", idle);
   if (!isSet(shares)) return;
   if (isSet(idle)) {
     warnings.push("linux.resources.cpu.shares has no effect: linux.resources.cpu.idle leaves no weight");
     return;
   }
-  const wrong = Number(shares) > 262_144 ? "maximum allowed cpu-shares is 262144" : "minimum allowed cpu-shares is 2";
-  if (Number(shares) > 262_144 || Number(shares) < 2) {
-    const message = `cannot give the container ${shares} cpu-shares: the ${wrong} (linux.resources.cpu.shares)`;
-    throw new TsrunError(message, { code: "EINVAL", pointer: `${CPU}/shares` });
-  }
+  if (shares > 262_144) throw wrongShares(shares, "maximum allowed cpu-shares is 262144");
+  if (shares < 2) throw wrongShares(shares, "minimum allowed cpu-shares is 2");
   add("shares", "shares", shares);
 }
 
-function cpusetFiles({ cpus, mems }: NonNullable<Resources["cpu"]>, { files }: ResourceFiles): void {
-  const add = (name: string, value: string) =>
-    files.push({ controller: "cpuset", file: `cpuset.${name}`, value, pointer: `${CPU}/${name}` });
-  if (cpus !== undefined && cpus !== "") add("cpus", cpus);
-  if (mems !== undefined && mems !== "") add("mems", mems);
+/** The end of the text is runc's. */
+function wrongShares(shares: Integer, bound: string): TsrunError {
+  const message = `cannot give the container ${shares} cpu-shares: the ${bound} (linux.resources.cpu.shares)`;
+  return new TsrunError(message, { code: "EINVAL", pointer: "/linux/resources/cpu/shares" });
+}
+
+/** The same on v1 and v2: cpusets.rst. */
+export function cpusetFiles({ cpus, mems }: NonNullable<Resources["cpu"]>, to: ResourceFiles): void {
+  const add = adder(to, "cpuset", "cpu");
+  if (cpus !== undefined && cpus !== "") add("cpus", "cpus", cpus);
+  if (mems !== undefined && mems !== "") add("mems", "mems", mems);
 }
 
 /** The same on v1 and v2: pids.rst. */
@@ -115,26 +108,18 @@ export function pidsFiles({ limit }: NonNullable<Resources["pids"]>, { files }: 
   files.push({ controller: "pids", file: "pids.max", value, pointer: "/linux/resources/pids/limit" });
 }
 
-const BLOCK_IO = "/linux/resources/blockIO";
-
 /** blkio-controller.rst. The weights are the BFQ scheduler's own since CFQ is gone. */
-function blkioFiles(blockIO: NonNullable<Resources["blockIO"]>, { files }: ResourceFiles): void {
-  const add = (name: string, file: string, value: string, otherwise?: string) =>
-    files.push({
-      controller: "blkio",
-      file: `blkio.${file}`,
-      value,
-      pointer: `${BLOCK_IO}/${name}`,
-      otherwise: otherwise === undefined ? undefined : { file: `blkio.${otherwise}`, value },
-    });
+function blkioFiles(blockIO: NonNullable<Resources["blockIO"]>, to: ResourceFiles): void {
+  const add = adder(to, "blkio", "blockIO");
   const { weight, leafWeight } = blockIO;
-  if (isSet(weight)) add("weight", "weight", String(weight), "bfq.weight");
-  if (isSet(leafWeight)) add("leafWeight", "leaf_weight", String(leafWeight));
+  const bfq = (file: string, value: string) => ({ otherwise: { file: `blkio.bfq.${file}`, value } });
+  if (isSet(weight)) add("weight", "weight", weight, bfq("weight", String(weight)));
+  if (isSet(leafWeight)) add("leafWeight", "leaf_weight", leafWeight);
   for (const [at, device] of (blockIO.weightDevice ?? []).entries()) {
-    const id = `${device.major}:${device.minor}`;
     const name = `weightDevice/${at}`;
-    if (isSet(device.weight)) add(`${name}/weight`, "weight_device", `${id} ${device.weight}`, "bfq.weight_device");
-    if (isSet(device.leafWeight)) add(`${name}/leafWeight`, "leaf_weight_device", `${id} ${device.leafWeight}`);
+    const [own, leaf] = [device.weight, device.leafWeight].map((each) => `${device.major}:${device.minor} ${each}`);
+    if (isSet(device.weight)) add(`${name}/weight`, "weight_device", own!, bfq("weight_device", own!));
+    if (isSet(device.leafWeight)) add(`${name}/leafWeight`, "leaf_weight_device", leaf!);
   }
   const throttles = [
     ["throttleReadBpsDevice", "read_bps_device"],
@@ -165,7 +150,7 @@ export function rdmaFiles(limits: NonNullable<Resources["rdma"]>, { files }: Res
     const handles = hcaHandles === undefined ? "" : ` hca_handle=${hcaHandles}`;
     const objects = hcaObjects === undefined ? "" : ` hca_object=${hcaObjects}`;
     if (handles === "" && objects === "") continue;
-    const pointer = `/linux/resources/rdma/${device.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+    const pointer = `/linux/resources/rdma/${pointerPart(device)}`;
     files.push({ controller: "rdma", file: "rdma.max", value: `${device}${handles}${objects}`, pointer });
   }
 }

@@ -1,7 +1,7 @@
-import { TsrunError } from "../errors.ts";
+import { pointerPart, TsrunError } from "../errors.ts";
 import type { Resources } from "../spec/types.ts";
 import type { ResourceFile, ResourceFiles, ResourceWriter } from "./resources.ts";
-import { isSet, pidsFiles, rdmaFiles } from "./resources-v1.ts";
+import { adder, cpusetFiles, isSet, pidsFiles, rdmaFiles } from "./resources-v1.ts";
 
 /** cgroup v2: https://docs.kernel.org/admin-guide/cgroup-v2.html; v1's values by the formulas that runtimes share. */
 export const RESOURCES_V2: ResourceWriter = {
@@ -18,16 +18,14 @@ export const RESOURCES_V2: ResourceWriter = {
 type Memory = NonNullable<Resources["memory"]>;
 type Integer = number | bigint;
 
-const MEMORY = "/linux/resources/memory";
-
 /** Swap first: when memory shrinks, what does not fit any more can go where room has been made for it. */
-function memoryFiles(memory: Memory, { files, warnings }: ResourceFiles): void {
+function memoryFiles(memory: Memory, to: ResourceFiles): void {
   const { limit, reservation } = memory;
-  const add = (name: string, file: string, value: string, optional?: boolean) =>
-    files.push({ controller: "memory", file: `memory.${file}`, value, pointer: `${MEMORY}/${name}`, optional });
+  const add = adder(to, "memory", "memory");
   const swap = swapMax(memory);
   // A kernel without swap has no such file, and nothing to limit.
-  if (swap !== undefined) add(isSet(memory.swap) ? "swap" : "limit", "swap.max", swap, swap === "max" || swap === "0");
+  const optional = swap === "max" || swap === "0";
+  if (swap !== undefined) add(isSet(memory.swap) ? "swap" : "limit", "swap.max", swap, { optional });
   if (isSet(limit)) add("limit", "max", orMax(limit));
   if (isSet(reservation)) add("reservation", "low", orMax(reservation));
   const useless: [name: string, isThere: boolean][] = [
@@ -37,7 +35,7 @@ function memoryFiles(memory: Memory, { files, warnings }: ResourceFiles): void {
     ["disableOOMKiller", memory.disableOOMKiller === true],
     ["useHierarchy", memory.useHierarchy !== undefined],
   ];
-  for (const [name, isThere] of useless) if (isThere) warnings.push(noEffect(`memory.${name}`));
+  for (const [name, isThere] of useless) if (isThere) to.warnings.push(noEffect(`memory.${name}`));
 }
 
 function noEffect(name: string): string {
@@ -63,20 +61,20 @@ export function swapMax({ limit = 0, swap = 0 }: Memory): string | undefined {
 }
 
 function wrongSwap(message: string): TsrunError {
-  return new TsrunError(`${message} (linux.resources.memory.swap)`, { code: "EINVAL", pointer: `${MEMORY}/swap` });
+  return new TsrunError(`${message} (linux.resources.memory.swap)`, {
+    code: "EINVAL",
+    pointer: "/linux/resources/memory/swap",
+  });
 }
 
-const CPU = "/linux/resources/cpu";
-
-function cpuFiles(cpu: NonNullable<Resources["cpu"]>, { files, warnings }: ResourceFiles): void {
-  const add = (name: string, file: string, value: string, more?: Partial<ResourceFile>) =>
-    files.push({ controller: "cpu", file: `cpu.${file}`, value, pointer: `${CPU}/${name}`, ...more });
+function cpuFiles(cpu: NonNullable<Resources["cpu"]>, to: ResourceFiles): void {
+  const add = adder(to, "cpu", "cpu");
   const { shares, quota, period, burst, idle } = cpu;
   // The kernel refuses a weight for what is idle.
   if (idle !== undefined) add("idle", "idle", String(idle));
   if (isSet(shares)) {
     if (isSet(idle))
-      warnings.push("linux.resources.cpu.shares has no effect: linux.resources.cpu.idle leaves no weight");
+      to.warnings.push("linux.resources.cpu.shares has no effect: linux.resources.cpu.idle leaves no weight");
     else add("shares", "weight", String(cpuWeight(shares)));
   }
   const max = cpuMax(quota, period);
@@ -86,7 +84,7 @@ function cpuFiles(cpu: NonNullable<Resources["cpu"]>, { files, warnings }: Resou
     if (burst !== undefined) add("burst", "max.burst", String(burst));
   }
   for (const name of ["realtimePeriod", "realtimeRuntime"] as const) {
-    if (isSet(cpu[name])) warnings.push(noEffect(`cpu.${name}`));
+    if (isSet(cpu[name])) to.warnings.push(noEffect(`cpu.${name}`));
   }
 }
 
@@ -110,34 +108,19 @@ export function cpuWeight(shares: Integer): number {
   return Math.ceil(10 ** ((log * log + 125 * log) / 612 - 7 / 34));
 }
 
-function cpusetFiles({ cpus, mems }: NonNullable<Resources["cpu"]>, { files }: ResourceFiles): void {
-  const add = (name: string, value: string) =>
-    files.push({ controller: "cpuset", file: `cpuset.${name}`, value, pointer: `${CPU}/${name}` });
-  if (cpus !== undefined && cpus !== "") add("cpus", cpus);
-  if (mems !== undefined && mems !== "") add("mems", mems);
-}
-
-const BLOCK_IO = "/linux/resources/blockIO";
-
 /** The BFQ scheduler has weights of its own, of v1's range; io.weight has another one, and works with any scheduler. */
-function ioFiles(blockIO: NonNullable<Resources["blockIO"]>, { files, warnings }: ResourceFiles): void {
-  const add = (name: string, file: string, value: string, otherwise?: string) =>
-    files.push({
-      controller: "io",
-      file: `io.${file}`,
-      value,
-      pointer: `${BLOCK_IO}/${name}`,
-      otherwise: otherwise === undefined ? undefined : { file: "io.weight", value: otherwise },
-    });
+function ioFiles(blockIO: NonNullable<Resources["blockIO"]>, to: ResourceFiles): void {
+  const add = adder(to, "io", "blockIO");
   const { weight, leafWeight } = blockIO;
-  if (isSet(weight)) add("weight", "bfq.weight", String(weight), String(ioWeight(weight)));
-  if (isSet(leafWeight)) warnings.push(noEffect("blockIO.leafWeight"));
-  for (const [at, device] of (blockIO.weightDevice ?? []).entries()) {
-    const id = `${device.major}:${device.minor}`;
-    const name = `weightDevice/${at}`;
-    if (isSet(device.leafWeight)) warnings.push(noEffect(`blockIO.weightDevice[${at}].leafWeight`));
-    if (!isSet(device.weight)) continue;
-    add(`${name}/weight`, "bfq.weight", `${id} ${device.weight}`, `${id} ${ioWeight(device.weight)}`);
+  const otherwise = (prefix: string, weight: number) => ({
+    otherwise: { file: "io.weight", value: `${prefix}${ioWeight(weight)}` },
+  });
+  if (isSet(weight)) add("weight", "bfq.weight", weight, otherwise("", weight));
+  if (isSet(leafWeight)) to.warnings.push(noEffect("blockIO.leafWeight"));
+  for (const [at, { major, minor, weight, leafWeight }] of (blockIO.weightDevice ?? []).entries()) {
+    const device = `${major}:${minor} `;
+    if (isSet(leafWeight)) to.warnings.push(noEffect(`blockIO.weightDevice[${at}].leafWeight`));
+    if (isSet(weight)) add(`weightDevice/${at}/weight`, "bfq.weight", `${device}${weight}`, otherwise(device, weight));
   }
   const throttles = [
     ["throttleReadBpsDevice", "rbps"],
@@ -185,7 +168,7 @@ export function unifiedFiles(
     const name = file.slice(0, Math.max(file.indexOf("."), 0));
     checkController(name);
     const controller = name === "cgroup" ? "" : name;
-    const pointer = `/linux/resources/unified/${file.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+    const pointer = `/linux/resources/unified/${pointerPart(file)}`;
     const lines = text.split("\n").filter((line, at) => line !== "" || at === 0);
     return lines.map((value) => ({ controller, file, value, pointer }));
   });

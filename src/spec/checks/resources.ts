@@ -1,3 +1,4 @@
+import { pointerPart } from "../../errors.ts";
 import type { Resources } from "../types.ts";
 import { addFault, type ConfigCheck, type Report } from "./report.ts";
 
@@ -18,8 +19,8 @@ export function checkResources(resources: Resources, at: string, report: Report)
   for (const [i, { name }] of (network?.priorities ?? []).entries()) {
     checkName(name, `${at}/network/priorities/${i}/name`, report);
   }
-  for (const device of Object.keys(rdma ?? {})) checkName(device, `${at}/rdma/${escaped(device)}`, report);
-  for (const file of Object.keys(unified ?? {})) checkUnifiedFile(file, `${at}/unified/${escaped(file)}`, report);
+  for (const device of Object.keys(rdma ?? {})) checkName(device, `${at}/rdma/${pointerPart(device)}`, report);
+  for (const file of Object.keys(unified ?? {})) checkUnifiedFile(file, `${at}/unified/${pointerPart(file)}`, report);
 }
 
 type Integer = number | bigint;
@@ -89,8 +90,4 @@ function checkUnifiedFile(file: string, at: string, report: Report): void {
   } else if (!/^[a-z_]+\../.test(file)) {
     addFault(report, at, `unified resource ${JSON.stringify(file)} must be in the form CONTROLLER.PARAMETER`);
   }
-}
-
-function escaped(name: string): string {
-  return name.replaceAll("~", "~0").replaceAll("/", "~1");
 }
