@@ -274,7 +274,7 @@ if (MANAGER === "systemd") {
     ["a path", (id) => `/${id}`],
     ["two parts", (id) => `system.slice:${id}`],
     ["four parts", (id) => `system.slice:tsrun:a:${id}`],
-    ["no name", () => "system.slice:tsrun:"],
+    ["the name of a slice", (id) => `system.slice:tsrun:${id}.slice`],
     ["a slice that is none", (id) => `system:tsrun:${id}`],
     ["a slice with a slash", (id) => `a/b.slice:tsrun:${id}`],
     ["a slice of nothing", (id) => `.slice:tsrun:${id}`],
