@@ -1,6 +1,6 @@
 /** The systemd driver: scopes and what they hold, whose they are, and what happens when systemd does not help. */
 import { expect } from "bun:test";
-import { chownSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { command, commandBeside, PLAIN_ENV } from "./helpers/command.ts";
 import { type Config, unshare, waiting } from "./helpers/config.ts";
@@ -17,7 +17,8 @@ import {
 } from "./helpers/suite.ts";
 import { slow } from "./helpers/time.ts";
 
-const { test, bundle, create, start, run, exec, remove, runtime, runtimeBeside, after, home, mark } = suite("systemd");
+const { test, bundle, create, start, run, exec, remove, runtime, runtimeBeside, after, home, root, mark } =
+  suite("systemd");
 
 const hasSystemd = existsSync("/run/systemd/system");
 const noSystemd = !hasSystemd && "systemd does not run here; the guest has it (make test-guest)";
@@ -330,6 +331,17 @@ test(
     creating.kill("SIGKILL");
     await creating.finish();
     after(() => process.kill(pid, "SIGKILL"));
+    mustSucceed(remove(b, { flags: ["--force"] }));
+    expect(units()).toEqual([]);
+  },
+  { skip: noSystemd || notOurs },
+);
+
+test(
+  "a container whose state is broken is found by its path",
+  () => {
+    const b = running();
+    writeFileSync(`${root}/${b.id}/state.json`, "{");
     mustSucceed(remove(b, { flags: ["--force"] }));
     expect(units()).toEqual([]);
   },

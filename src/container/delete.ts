@@ -18,7 +18,7 @@ import { statusOf } from "../state/status.ts";
 import { findContainerDirectory, readSavedConfig, readState, removeContainerDirectory } from "../state/store.ts";
 import { killInit } from "./init-process.ts";
 import { thawFreezer } from "./kill.ts";
-import { endScope } from "./scope.ts";
+import { endLikelyScope, endScope } from "./scope.ts";
 import { stateDocument } from "./state-document.ts";
 
 /** How long the container's first process may take to die of SIGKILL. */
@@ -139,8 +139,12 @@ function unmountAll(paths: readonly string[], warn: Warn): void {
  */
 function destroyUnknown(directory: number, id: string, warn: Warn): void {
   const cgroups = likelyCgroups(directory, id);
-  if (hasFinalState(directory)) clearCgroups(id, cgroups, warn);
-  else removeEmptyCgroups(cgroups);
+  if (!hasFinalState(directory)) {
+    removeEmptyCgroups(cgroups);
+    return;
+  }
+  const scoped = endLikelyScope(savedConfig(directory)?.linux?.cgroupsPath, id, warn);
+  clearCgroups(id, [...cgroups, ...scoped], warn);
 }
 
 function likelyCgroups(directory: number, id: string): ContainerCgroup[] {

@@ -1,9 +1,13 @@
 import { AT_FDCWD } from "../abi/fcntl.ts";
+import { systemdInstance } from "../cgroup/choose.ts";
 import { killCgroups } from "../cgroup/kill.ts";
-import { type ContainerCgroup, containerCgroups } from "../cgroup/paths.ts";
-import { attachToScope, type Scope, stopScope } from "../cgroup/systemd.ts";
+import { type ContainerCgroup, cgroupRecord, containerCgroups } from "../cgroup/paths.ts";
+import { attachToScope, planScope, readSystemd, type Scope, stopScope } from "../cgroup/systemd.ts";
+import { connectSystemd } from "../cgroup/systemd-bus.ts";
+import { scopeName } from "../cgroup/systemd-unit.ts";
 import { errorMessage } from "../errors.ts";
 import type { CgroupFacts } from "../host/facts.ts";
+import { inUserNamespace, readCgroupFacts } from "../host/read-facts.ts";
 import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
 import type { ContainerState } from "../state/state.ts";
@@ -27,15 +31,52 @@ const PATIENCE_MS = 2000;
  * Stops the container's unit, if it has one. What is in it is killed first: systemd would ask it to end, and wait for
  * that longer than anybody waits for a delete. Without systemd's help the cgroup is removed all the same: only a warning.
  */
-export function endScope(state: ContainerState, warn: (message: string) => void): void {
+export function endScope(state: ContainerState, warn: Warn): void {
   const scope = scopeOf(state);
-  if (scope === undefined) return;
+  if (scope !== undefined) stopWithProcesses(scope, containerCgroups(state.cgroup_paths), warn);
+}
+
+type Warn = (message: string) => void;
+
+function stopWithProcesses(scope: Scope, cgroups: readonly ContainerCgroup[], warn: Warn): void {
   stage("stop the scope");
-  if (killCgroups(containerCgroups(state.cgroup_paths), PATIENCE_MS) > 0) return;
+  if (killCgroups(cgroups, PATIENCE_MS) > 0) return;
   try {
     stopScope(scope);
   } catch (error) {
     warn(errorMessage(error));
+  }
+}
+
+/**
+ * The same for a container whose state is lost: where it would be with this cgroupsPath, if there is a systemd and such a
+ * scope. Returns its cgroups.
+ */
+export function endLikelyScope(cgroupsPath: string | undefined, id: string, warn: Warn): ContainerCgroup[] {
+  const found = findScope(cgroupsPath, id);
+  if (found === undefined) return [];
+  stopWithProcesses(found.scope, found.cgroups, warn);
+  return found.cgroups;
+}
+
+function findScope(
+  cgroupsPath: string | undefined,
+  id: string,
+): { scope: Scope; cgroups: ContainerCgroup[] } | undefined {
+  const instance = systemdInstance("auto", sys("geteuid"), inUserNamespace());
+  try {
+    using connection = connectSystemd(instance);
+    const name = scopeName(cgroupsPath, id, instance === "user");
+    const scope = planScope(name, instance, readSystemd(connection), undefined);
+    const directories = readCgroupFacts().hierarchies.map((hierarchy) => ({
+      hierarchy,
+      path: hierarchy.mount + scope.cgroup,
+    }));
+    const there = directories.filter(({ path }) => sys("faccessat2", AT_FDCWD, path, 0, 0) === 0);
+    return there.length === 0 ? undefined : { scope, cgroups: containerCgroups(cgroupRecord(there)) };
+  } catch {
+    // No systemd, or no path of its kind: then there is no scope.
+    return undefined;
   }
 }
 
