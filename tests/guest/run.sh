@@ -12,9 +12,9 @@ cd "$(dirname "$(realpath "$0")")/../.."
 
 directory=$(mktemp -d "${TMPDIR:-/tmp}/tsrun-guest.XXXXXX")
 trap 'rm -rf "$directory"' EXIT
-trap 'exit 130' INT TERM HUP
+trap 'kill "$guest" 2>/dev/null; exit 130' INT TERM HUP
 
-cp -a --parents package.json tsconfig.json src tests scripts node_modules/@oven/bun-linux-x64 "$directory"
+cp -a --parents package.json tsconfig.json src tests scripts bench node_modules/@oven/bun-linux-x64 "$directory"
 runtime=${RUNTIME:-bin/tsrun}
 case $runtime in */*)
   mkdir "$directory/bin"
@@ -25,9 +25,11 @@ esac
 cp tests/guest/inside.sh "$directory/work"
 {
   echo "RUNTIME=$runtime"
-  env | grep -E '^(MANAGER|VIEW|LOOPS)=' || true
+  env | grep -E "^(MANAGER|VIEW|LOOPS|TEST_TIME_FACTOR)=" || true
 } >"$directory/environment"
 
 options=(--limit "${GUEST_LIMIT:-1500}" --suite "${GUEST_SUITE:-bookworm}")
 [ -z "${GUEST_BOOT:-}" ] || options+=(--boot "$GUEST_BOOT")
-scripts/guest/run.sh "${options[@]}" "$directory" "$@"
+scripts/guest/run.sh "${options[@]}" "$directory" "$@" &
+guest=$!
+wait "$guest"
