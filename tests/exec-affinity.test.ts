@@ -53,6 +53,14 @@ test(
 );
 
 test(
+  "initial without final is only for the way there",
+  () => {
+    expect(allowed(container({ initial: "0" }))).toBe(allowed(container()));
+  },
+  options,
+);
+
+test(
   "a process.json has its own",
   () => {
     const b = container({ final: "0" });

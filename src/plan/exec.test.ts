@@ -156,16 +156,21 @@ describe("execCPUAffinity", () => {
     ]);
   });
 
-  test("none, or an empty list", () => {
+  test("none", () => {
     expect(affinity(undefined)).toEqual([isClone]);
-    expect(affinity({ initial: "", final: "" })).toEqual([isClone]);
+  });
+
+  test("without final, all of the container", () => {
+    const all = expect.stringContaining("sched_setaffinity(0, 0x400, ");
+    expect(affinity({ initial: "0" })).toEqual([expect.stringContaining("0x01"), isClone, all]);
+    expect(affinity({ initial: "", final: "" })).toEqual([isClone, all]);
   });
 
   test("the container's own where the process has none", () => {
-    expect(affinity(undefined, { initial: "3" })).toHaveLength(2);
-    expect(affinity({ initial: "0" }, { initial: "3", final: "3" })).toEqual([
-      expect.stringContaining("0x01"),
+    expect(affinity(undefined, { initial: "3", final: "3" })).toHaveLength(3);
+    expect(affinity({ final: "0" }, { initial: "3", final: "3" })).toEqual([
       isClone,
+      expect.stringContaining("sched_setaffinity(0, 8, 0x01"),
     ]);
   });
 });

@@ -2,7 +2,7 @@ import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
 import { PR_SET_DUMPABLE, PR_SET_NAME } from "../abi/prctl.ts";
 import { CLONE_ARGS_SIZE_VER2, CLONE_INTO_CGROUP, CLONE_PARENT } from "../abi/sched.ts";
 import type { HostFacts } from "../host/facts.ts";
-import type { Config, Namespace, Process } from "../spec/types.ts";
+import type { Config, ExecCpuAffinity, Namespace, Process } from "../spec/types.ts";
 import { planLookup } from "./command.ts";
 import { cpuSet } from "./cpu-list.ts";
 import { joinsWhenBorn, namespaceFlag, planBecomeRoot } from "./namespaces.ts";
@@ -66,13 +66,39 @@ export function newExecPlan(): ExecPlan {
 
 /** Processors for the way into the container: isolated ones must not be disturbed by it (config.md execCPUAffinity). */
 export function planInitialAffinity(plan: ExecPlan, request: ExecRequest): void {
-  planAffinity(plan.join, request, "initial");
+  const list = affinityOf(request)?.initial ?? "";
+  if (list !== "") planAffinity(plan.join, list, "initial");
+}
+
+/**
+ * Those of the process: without a list all that the container's cpuset has. Nothing else undoes `initial`: a cgroup
+ * keeps to what was asked for by hand since Linux 6.2. Not before clone3, because until then being born into a cgroup
+ * sets the processors anew.
+ */
+function planFinalAffinity(plan: ExecPlan, request: ExecRequest): void {
+  const affinity = affinityOf(request);
+  if (affinity === undefined) return;
+  const list = affinity.final ?? "";
+  if (list !== "") {
+    planAffinity(plan.identity, list, "final");
+    return;
+  }
+  // More than any machine has: the kernel takes what there is.
+  const everything = new Uint8Array(1024).fill(0xff);
+  add(plan.identity, {
+    call: "sched_setaffinity",
+    args: [0, everything.length, bytes(everything)],
+    what: "run on all processors of the container",
+    pointer: "/process/execCPUAffinity",
+  });
 }
 
 /** What a process.json says replaces all that the container's config says, as in runc. */
-function planAffinity(program: Program, { process, config }: ExecRequest, when: "initial" | "final"): void {
-  const list = (process.execCPUAffinity ?? config.process?.execCPUAffinity)?.[when];
-  if (list === undefined || list === "") return;
+function affinityOf({ process, config }: ExecRequest): ExecCpuAffinity | undefined {
+  return process.execCPUAffinity ?? config.process?.execCPUAffinity;
+}
+
+function planAffinity(program: Program, list: string, when: "initial" | "final"): void {
   const pointer = `/process/execCPUAffinity/${when}`;
   const set = cpuSet(list, pointer);
   add(program, {
@@ -134,8 +160,7 @@ export function planExecProcess(plan: ExecPlan, request: ExecRequest): void {
   const namespaces = request.config.linux?.namespaces ?? [];
   const has = (wanted: string) => namespaces.some(({ type }) => type === wanted);
   const rootfs = slot(slots, "rootfs");
-  // Not before clone3: being born into a cgroup with a cpuset sets the processors anew (before Linux 6.2).
-  planAffinity(identity, request, "final");
+  planFinalAffinity(plan, request);
   add(identity, { call: "prctl", args: [PR_SET_NAME, "tsrun:[2:INIT]"], what: "name the process" });
   if (has("user")) planBecomeRoot(identity);
   add(identity, { call: "setsid", args: [], tolerate: ["EPERM"], what: "start a session" });
