@@ -111,6 +111,31 @@ for (const [title, change] of [
   });
 }
 
+test("the host's cgroup namespace by its path is none: nothing of the host's mount changes, and who is not root may not write", () => {
+  const before = mountOptions();
+  const script = "ls /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/$0 2> /dev/null || echo refused";
+  const seen = see(
+    script,
+    (config, { rootfs }) => {
+      inUserNamespace(config, rootfs);
+      manager(config, "rw");
+      unshare(config, "cgroup", "/proc/self/ns/cgroup");
+      config.process.args.push("tsrun-none");
+    },
+    V2,
+  );
+  expect(seen).toBe("/sys/fs/cgroup/cgroup.procs\nrefused");
+  expect(mountOptions()).toBe(before);
+});
+
+/** The options of the one cgroup2 file system that there is. */
+function mountOptions(): string {
+  const line = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .find((each) => each.includes(" - cgroup2 "));
+  return line?.split(" ").at(-1) ?? "";
+}
+
 const nsdelegate = /^\S+ \S+ cgroup2 \S*nsdelegate/m.test(readFileSync("/proc/self/mounts", "utf8"));
 
 test(

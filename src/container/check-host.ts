@@ -21,6 +21,12 @@ function checkNetworkSysctls({ linux }: Config): void {
   });
 }
 
+/** True when the config gives the container tsrun's own cgroup namespace by its path: it has none of its own then. */
+export function sharesCgroupNamespace({ linux }: Config): boolean {
+  const path = linux?.namespaces?.find(({ type }) => type === "cgroup")?.path;
+  return path !== undefined && path !== "" && identity(path) === identity("/proc/self/ns/cgroup");
+}
+
 /** Device and inode of a file, by which namespaces are told apart (namespaces(7)). */
 function identity(path: string): string {
   const STATX_INO = 0x100;

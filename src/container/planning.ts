@@ -23,6 +23,7 @@ import {
 import type { PlanContext } from "../plan/context.ts";
 import { type Slot, slot } from "../plan/step.ts";
 import type { Config, Resources } from "../spec/types.ts";
+import { sharesCgroupNamespace } from "./check-host.ts";
 import { readResolvedDestinations } from "./resolved-destinations.ts";
 
 /** What a container is planned from: by create, which does it, and by `tsrun plan`, which prints it. */
@@ -79,7 +80,7 @@ function findCgroups(request: PlanRequest): { found: CgroupFindings; scope: Plan
 export function continuePlan(request: PlanRequest, plan: PlanContext): void {
   const resolvedDestinations = readResolvedDestinations(request.config, plan.rootfsPath);
   planBuild(
-    { ...plan, resolvedDestinations },
+    { ...plan, resolvedDestinations, sharesCgroupNamespace: sharesCgroupNamespace(request.config) },
     { ...request, cgroupPaths: plan.cgroupPaths },
     planConsole(request, plan),
   );

@@ -35,7 +35,9 @@ export function planCgroupMount(context: PlanContext, entry: MountEntry): void {
   else planUnified(context, entry);
 }
 
+/** Whoever mounts cgroup2 in the host's namespace changes the options of all its mounts, nsdelegate among them. */
 function hasCgroupNamespace(context: PlanContext): boolean {
+  if (context.sharesCgroupNamespace === true) return false;
   return context.config.linux?.namespaces?.some((namespace) => namespace.type === "cgroup") ?? false;
 }
 

@@ -49,6 +49,8 @@ export interface PlanContext {
   readonly cgroupPaths: ReadonlyMap<string, string>;
   /** Destinations of mounts to what symlinks of the root file system make of them (readResolvedDestinations). */
   readonly resolvedDestinations?: ReadonlyMap<string, string>;
+  /** The cgroup namespace that the config names is tsrun's own (sharesCgroupNamespace). */
+  readonly sharesCgroupNamespace?: boolean;
   /** User namespaces for idmapped mounts that have mappings of their own; opened by the lifecycle before `attach`. */
   readonly idmapNamespaces: IdmapNamespace[];
   /** What must hold of things found while `build` ran; judged by `checkDevices` when its slots are known. */
