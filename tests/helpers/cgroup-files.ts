@@ -149,21 +149,26 @@ export interface LoopDevice {
   release(): void;
 }
 
-/** Throws where the kernel has no loop devices left. */
-export function loopDevice(file: string): LoopDevice {
+/** Undefined where there is none to be had. */
+export function loopDevice(file: string): LoopDevice | undefined {
   succeed("truncate", "-s", "64M", file);
-  const path = succeed("losetup", "--find", "--show", file);
-  const number = readFileSync(`/sys/block/${path.slice("/dev/".length)}/dev`, "utf8").trim();
-  const scheduler = `/sys/block/${path.slice("/dev/".length)}/queue/scheduler`;
+  const found = command(["losetup", "--find", "--show", file]);
+  if (found.status !== 0) return undefined;
+  const path = found.stdout.trim();
+  const block = `/sys/block/${path.slice("/dev/".length)}`;
+  const scheduler = `${block}/queue/scheduler`;
   const before = /\[(.*)\]/.exec(readFileSync(scheduler, "utf8"))?.[1] ?? "none";
   if (readFileSync(scheduler, "utf8").includes("bfq")) writeFileSync(scheduler, "bfq");
   const release = () => {
     writeFileSync(scheduler, before);
     succeed("losetup", "--detach", path);
   };
+  const number = readFileSync(`${block}/dev`, "utf8").trim();
   const [major, minor] = number.split(":").map(Number) as [number, number];
   return { path, number, major, minor, release };
 }
+
+export const NO_LOOP_DEVICE = "no loop device is to be had";
 
 function succeed(...argv: string[]): string {
   const { status, stdout, stderr } = command(argv);
