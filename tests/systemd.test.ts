@@ -57,11 +57,11 @@ function units(): string[] {
 
 const MIB = 1024 * 1024;
 
-/** Limits that systemd has properties for. */
+/** Limits that systemd has properties for; all runtimes make the same weight of the most shares. */
 function limit(config: Config): void {
   config.linux.resources = {
     memory: { limit: 64 * MIB, reservation: 32 * MIB },
-    cpu: { shares: 512, quota: 25_000, period: 100_000, cpus: "0" },
+    cpu: { shares: 262_144, quota: 25_000, period: 100_000, cpus: "0" },
     pids: { limit: 20 },
   };
 }
@@ -83,7 +83,7 @@ test(
       DefaultDependencies: "no",
       MemoryMax: String(64 * MIB),
       MemoryLow: String(32 * MIB),
-      CPUWeight: "59",
+      CPUWeight: "10000",
       CPUQuotaPerSecUSec: "250ms",
       AllowedCPUs: "0",
       TasksMax: "20",
@@ -134,7 +134,7 @@ test(
       config.linux.devices = [{ type: "c", path: "/dev/kmsg", major: 1, minor: 11, fileMode: 0o666 }];
     });
     const before = LIMITS.map((name) => cgroupFile(b, name));
-    expect(before).toEqual([String(64 * MIB), String(32 * MIB), "59", "25000 100000", "0", "20"]);
+    expect(before).toEqual([String(64 * MIB), String(32 * MIB), "10000", "25000 100000", "0", "20"]);
     mustFail(exec(b, ["/bin/head", "-c1", "/dev/kmsg"]), /not permitted/);
     mustSucceed(exec(b, ["/bin/head", "-c1", "/dev/zero"]));
     mustSucceed(command(["systemctl", "daemon-reload"]));
@@ -172,7 +172,7 @@ test(
     expect(LIMITS.map((name) => cgroupFile(b, name))).toEqual([
       String(48 * MIB),
       String(32 * MIB),
-      "59",
+      "10000",
       "25000 100000",
       "0",
       "33",
