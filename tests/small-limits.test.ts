@@ -1,11 +1,12 @@
 import { expect } from "bun:test";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { staticProgram } from "../bench/static-program.ts";
+import { command } from "./helpers/command.ts";
 import { cgroupsOf } from "./helpers/leaks.ts";
-import { type Bundle, type Change, mustSucceed, RUNTIME_NAME, suite } from "./helpers/suite.ts";
+import { type Bundle, type Change, mustFail, mustSucceed, RUNTIME_NAME, suite } from "./helpers/suite.ts";
 
 const limits = suite("small-limits");
-const { bundle, run, create, start, state, exec, remove, kill, untilStatus, started, knownIds, home } = limits;
+const { bundle, run, create, start, state, exec, remove, kill, untilStatus, started, knownIds, after, home } = limits;
 
 const hasMemory =
   existsSync("/sys/fs/cgroup/memory/memory.limit_in_bytes") ||
@@ -118,6 +119,22 @@ test("a container that was killed by a signal has not reached its limit", () => 
   mustSucceed(kill(b, "KILL"));
   untilStatus(b, "stopped");
   expect(mustSucceed(remove(b)).stderr).toBe("");
+});
+
+test("a container whose first process was killed while it waited cannot be started, and start says why", () => {
+  const b = bundle(within(16384 * KiB, ["/static-pause"]));
+  mustSucceed(create(b));
+  const pid = (JSON.parse(mustSucceed(state(b)).stdout) as { pid: number }).pid;
+  // The first that the kernel will take, when another process in the cgroup wants too much.
+  writeFileSync(`/proc/${pid}/oom_score_adj`, "1000");
+  const memory = cgroupsOf(b.id).find((path) => existsSync(`${path}/memory.stat`));
+  const file = `/dev/shm/${b.id}`;
+  after(() => rmSync(file, { force: true }));
+  // Pages of a tmpfs: they belong to no process, so that it is not dd that is the largest.
+  command(["sh", "-c", `echo $$ > ${memory}/cgroup.procs; exec dd if=/dev/zero of=${file} bs=1M count=64`]);
+  untilStatus(b, "stopped");
+  const result = mustFail(start(b), "cannot start a container that has stopped");
+  expect(result.stderr).toContain("OOM-killed: memory limit 16 MiB reached");
 });
 
 test("64 KiB: create fails, names the limit, and leaves nothing", () => {

@@ -17,7 +17,7 @@ import { openContainerDirectory, readSavedConfig, readState } from "../state/sto
 import { destroy } from "./delete.ts";
 import { killInit } from "./init-process.ts";
 import { listenForReady, waitForReady } from "./notify.ts";
-import { countKills, withReason } from "./out-of-memory.ts";
+import { countKills, type KillReason, withReason } from "./out-of-memory.ts";
 import { stateDocument } from "./state-document.ts";
 
 /** Runs the program of a created container: the work of the `start` command. */
@@ -26,10 +26,11 @@ export function startContainer(root: string, id: string, warn: (message: string)
   const directory = openContainerDirectory(root, id);
   lockContainer(directory, id);
   const state = readState(directory, root, id);
-  checkStartable(statusOf(state, directory, true));
   const config = JSON.parse(readSavedConfig(directory)) as Config;
+  // Nothing but its first process has been there to be killed.
+  const reason = countKills(config, state.cgroup_paths, 0);
+  checkStartable(statusOf(state, directory, true), reason);
   checkProcess(config);
-  const reason = countKills(config, state.cgroup_paths);
   const agent = connect(directory, state);
   const notify = listenForReady(directory, process.env.NOTIFY_SOCKET, warn);
   try {
@@ -58,7 +59,7 @@ export function checkProcess(config: Config): void {
   throw new TsrunError("cannot start a container without a process (process)", { code: "EINVAL", pointer: "/process" });
 }
 
-function checkStartable(status: Status): void {
+function checkStartable(status: Status, reason: KillReason | undefined): void {
   if (status === "created") return;
   const message =
     status === "stopped"
@@ -66,7 +67,7 @@ function checkStartable(status: Status): void {
       : status === "running"
         ? "cannot start an already running container"
         : `cannot start a container in the ${status} state`;
-  throw new TsrunError(message, { code: "EINVAL" });
+  throw new TsrunError(message, { code: "EINVAL", hint: status === "stopped" ? reason?.() : undefined });
 }
 
 /** The agent waits on its socket in the state directory; by descriptor, for paths are longer than sun_path. */
