@@ -46,7 +46,7 @@ parse() {
 
 # What the lane must know goes into the directory's file .guest, in the shell's syntax. A restored clock stands still.
 make_work_disk() {
-  { printf 'limit=%q now=%q arguments=(' "$limit" "$(date +%s.%N)"; printf '%q ' "${arguments[@]}"; echo ')'; } >"$directory/.guest"
+  echo "limit=${limit@Q} now=$(date +%s.%N) arguments=(${arguments[*]@Q})" >"$directory/.guest"
   truncate -s "$WORK_DISK_BYTES" "$run/work"
   mke2fs -q -t ext4 -m 0 -O ^has_journal,^metadata_csum -E lazy_itable_init=1,nodiscard,root_owner=0:0 \
     -d "$directory" "$run/work" >"$run/mke2fs" 2>&1 || { cat "$run/mke2fs" >&2; fail "$directory could not be put into a disk"; }
