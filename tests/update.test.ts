@@ -6,6 +6,7 @@ import { expect } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import {
   cgroupFile,
+  cgroupOf,
   controllerOf,
   controllerPlace,
   LANE,
@@ -279,6 +280,24 @@ test(
     expect(status(b)).toBe("paused");
   },
   { skip: withoutMemory },
+);
+
+test(
+  "rules for devices that are only repeated, as containerd does: what was let in besides stays",
+  () => {
+    const devices = [
+      { allow: false, access: "rwm" },
+      { allow: true, type: "c", major: 10, minor: 229, access: "rw" },
+    ];
+    const b = created({ devices });
+    const list = () => cgroupFile(b.pid, "devices.list");
+    writeFileSync(`${cgroupOf(b.pid, "devices")}/devices.allow`, "c 240:7 rw");
+    mustSucceed(update(b, ["--memory", "64m"]));
+    mustSucceed(update(b, ["--resources", "-"], JSON.stringify({ devices, memory: { limit: 96 * M } })));
+    expect(list()).toContain("c 240:7 rw");
+    expectFiles(b.pid, { [memoryFile]: String(96 * M) });
+  },
+  { skip: controllerPlace("devices")?.version !== 1 ? "only v1 lists its rules" : withoutMemory },
 );
 
 test("one that has stopped is refused", () => {

@@ -152,10 +152,22 @@ describe("resourcesToWrite", () => {
       { cpu: { idle: 1, shares: 5 } },
     ],
     [
-      "devices as they are",
+      "other rules for devices",
       { devices: [{ allow: true }] },
       { devices: [{ allow: false }] },
       { devices: [{ allow: false }] },
+    ],
+    [
+      "no rules for devices that are the same",
+      { devices: [{ allow: false }, { allow: true, type: "c", major: 1, access: "rw" }] },
+      {
+        devices: [
+          { allow: false, type: "a", access: "rwm" },
+          { allow: true, type: "c", major: 1, minor: -1, access: "rw" },
+        ],
+        pids: { limit: 1 },
+      },
+      { pids: { limit: 1 } },
     ],
   ];
   test.each(cases)("%s", (_, current, change, written) => {

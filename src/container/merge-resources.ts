@@ -94,17 +94,34 @@ function mergeNames<T>(current: Readonly<Record<string, T>> | undefined, change:
 
 /**
  * The part of the merged resources that has to be written for a change: what it names, and what the kernel or a formula
- * judges together with that (memory and swap, quota and period, shares and idle). Throws for limits that contradict
- * each other.
+ * judges together with that (memory and swap, quota and period, shares and idle); rules for devices when they are others.
+ * Throws for limits that contradict each other.
  */
 export function resourcesToWrite(current: Resources, change: Resources): Resources {
   const merged = mergeResources(current, change);
   checkSwap(merged.memory ?? {});
+  const { devices, ...others } = change;
   return {
-    ...change,
+    ...others,
+    ...(devices === undefined || sameRules(devices, current.devices ?? []) ? {} : { devices }),
     ...(change.memory === undefined ? {} : { memory: memoryToWrite(change.memory, merged.memory ?? {}) }),
     ...(change.cpu === undefined ? {} : { cpu: cpuToWrite(change.cpu, merged.cpu ?? {}) }),
   };
+}
+
+type Rules = NonNullable<Resources["devices"]>;
+
+/**
+ * containerd repeats the rules of the container in every update that Kubernetes asks for. Applied anew, they would take
+ * away what a hook has let in besides.
+ */
+function sameRules(some: Rules, others: Rules): boolean {
+  return JSON.stringify(some.map(ruleParts)) === JSON.stringify(others.map(ruleParts));
+}
+
+/** With what stands for the absence of each. */
+function ruleParts({ allow, type, major, minor, access }: Rules[number]): unknown[] {
+  return [allow, type || "a", major ?? -1, minor ?? -1, access || "rwm"];
 }
 
 function memoryToWrite(change: Memory, merged: Memory): Memory {

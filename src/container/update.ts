@@ -13,6 +13,7 @@ import { readFacts } from "../host/read-facts.ts";
 import { readText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { runProgram } from "../kernel/run-program.ts";
+import { stage, stepObserver } from "../kernel/trace.ts";
 import { type Program, program, type SlotTable, slotTable } from "../plan/step.ts";
 import { parseConfig } from "../spec/load.ts";
 import type { Config, Resources } from "../spec/types.ts";
@@ -31,15 +32,19 @@ export function updateContainer(root: string, id: string, change: Resources, war
     const current = config.linux?.resources ?? {};
     const merged = mergeResources(current, change);
     checkUsage(state, merged, change);
-    if (change.devices !== undefined && status === "running") checkDevices(state, change.devices, current.devices);
-    const { plan, files } = planUpdate(state, resourcesToWrite(current, change), current.devices, warn);
+    const wanted = resourcesToWrite(current, change);
+    if (wanted.devices !== undefined && status === "running") checkDevices(state, wanted.devices, current.devices);
+    stage("plan");
+    const { plan, files } = planUpdate(state, wanted, current.devices, warn);
     const before = readBefore(plan);
     try {
-      setProperties(state, files, change.devices);
-      runProgram(plan, sys);
+      stage("write");
+      setProperties(state, files, wanted.devices);
+      runProgram(plan, sys, stepObserver());
+      stage("save");
       saveResources(directory, config, merged);
     } catch (error) {
-      throw undone(state, error, before, change.devices === undefined ? undefined : (current.devices ?? []), change);
+      throw undone(state, error, before, wanted.devices === undefined ? undefined : (current.devices ?? []), wanted);
     }
   });
 }
