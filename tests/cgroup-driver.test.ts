@@ -15,6 +15,7 @@ import { close, openDirectory, writeText } from "../src/kernel/files.ts";
 import { sys } from "../src/kernel/kernel.ts";
 import type { PlanContext } from "../src/plan/context.ts";
 import { program, type Slot, slotTable } from "../src/plan/step.ts";
+import { slow } from "./helpers/time.ts";
 
 const facts = readFacts().cgroup;
 const unified = facts.mode === "unified";
@@ -165,6 +166,25 @@ withCgroups("killing takes those that are forked meanwhile", async () => {
   expect(killCgroups(cgroupsOf(where), 2000)).toBe(0);
   await child.exited;
   expect(child.signalCode).toBe("SIGKILL");
+});
+
+withCgroups("so does killing without cgroup.kill, which Linux 5.14 brought: they are frozen first", async () => {
+  const where = newDirectories().find(({ hierarchy }) => hierarchy.version === 2);
+  if (where === undefined) return;
+  mkdirSync(where.path, { recursive: true });
+  const chain = "c() { sleep 0.005; c & }; for i in 1 2 3 4; do c & done; exec sleep 60";
+  const child = newProcessIn([where], ["sh", "-c", chain]);
+  await Bun.sleep(50);
+  // Writing there fails.
+  expect(Bun.spawnSync(["mount", "--bind", "/dev/full", `${where.path}/cgroup.kill`]).exitCode).toBe(0);
+  try {
+    expect(killCgroups(cgroupsOf([where]), slow(2000))).toBe(0);
+  } finally {
+    Bun.spawnSync(["umount", `${where.path}/cgroup.kill`]);
+  }
+  await child.exited;
+  expect(child.signalCode).toBe("SIGKILL");
+  expect(readFileSync(`${where.path}/cgroup.freeze`, "utf8")).toBe("0\n");
 });
 
 withCgroups("a signal reaches each process once", async () => {
