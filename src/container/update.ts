@@ -74,7 +74,7 @@ function planUpdate(
   const plan = program("update");
   const slots = slotTable();
   for (const warning of planResources(plan, slots, cgroups, resources)) warn(warning);
-  if (resources.devices !== undefined) planDevices(plan, slots, cgroups, resources.devices, told, warn);
+  if (resources.devices !== undefined) planDevices(plan, slots, cgroups, { rules: resources.devices, told }, warn);
   return { plan, files: resourceFiles(resources, cgroups).files };
 }
 
@@ -89,12 +89,12 @@ function checkDevices({ cgroup_paths: cgroups }: ContainerState, rules: Devices,
   throw new TsrunError(`cannot replace device rules: ${what}`, { code: "EBUSY", hint });
 }
 
+/** `told`: the rules so far. */
 function planDevices(
   plan: Program,
   slots: SlotTable,
   cgroups: CgroupPaths,
-  rules: Devices,
-  told: Resources["devices"],
+  { rules, told }: { readonly rules: Devices; readonly told: Resources["devices"] },
   warn: Warn,
 ): void {
   const cgroup = canRestrictDevices(readFacts()) ? readDeviceCgroup(cgroups, deviceModel(told).model) : undefined;
@@ -186,6 +186,6 @@ const TOO_LITTLE = "the container uses more than that, and cannot be made to use
 
 function restoreDevices(cgroups: CgroupPaths, rules: Devices, told: Resources["devices"]): void {
   const plan = program("restore devices");
-  planDevices(plan, slotTable(), cgroups, rules, told, () => {});
+  planDevices(plan, slotTable(), cgroups, { rules, told }, () => {});
   runProgram(plan, sys);
 }
