@@ -5,7 +5,7 @@ const rest = "S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 1000 1";
 
 test("the start time is field 22, whatever the name holds", () => {
   for (const name of ["sh", "a b", "x) R 1 (y", ")", "(", "a\nb"]) {
-    expect(parseStat(`42 (${name}) ${rest}\n`)).toEqual({ state: "S", exiting: false, startTime: 987654 });
+    expect(parseStat(`42 (${name}) ${rest}\n`)).toEqual({ state: "S", exiting: false, threads: 1, startTime: 987654 });
   }
 });
 

@@ -4,6 +4,8 @@ export interface ProcessStat {
   readonly state: string;
   /** PF_EXITING of linux/sched.h: on its way to becoming a zombie, since 2.6.12. */
   readonly exiting: boolean;
+  /** Those that live, and the first one even when it has ended. */
+  readonly threads: number;
   /** Clock ticks after boot. */
   readonly startTime: number;
 }
@@ -14,5 +16,10 @@ export function parseStat(text: string): ProcessStat | undefined {
   const startTime = fields[22 - 3];
   if (startTime === undefined || !isDigits(startTime)) return undefined;
   const PF_EXITING = 4;
-  return { state: fields[0]!, exiting: (Number(fields[9 - 3]) & PF_EXITING) !== 0, startTime: Number(startTime) };
+  return {
+    state: fields[0]!,
+    exiting: (Number(fields[9 - 3]) & PF_EXITING) !== 0,
+    threads: Number(fields[20 - 3]),
+    startTime: Number(startTime),
+  };
 }

@@ -12,8 +12,12 @@ export function processStartTime(pid: number): number {
   return readProcess(pid)?.startTime ?? 0;
 }
 
-/** True when `pid` is still the process that started then, and neither dead nor a zombie. */
+/**
+ * True when `pid` is still the process that started then, and neither dead nor a zombie. A process whose first thread has
+ * ended (pthread_exit(3) in main) looks like a zombie, and is none before the others have.
+ */
 export function isAlive(pid: number, startTime: number): boolean {
   const found = readProcess(pid);
-  return found !== undefined && found.startTime === startTime && found.state !== "Z" && found.state !== "X";
+  if (found === undefined || found.startTime !== startTime) return false;
+  return (found.state !== "Z" && found.state !== "X") || found.threads > 1;
 }
