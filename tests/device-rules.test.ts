@@ -12,7 +12,7 @@ import { type Change, mustFail, mustSucceed, RUNTIME_NAME, type RunOptions, suit
 
 const { test, see, refusal, bundle, started, run, exec, after, runtime, home } = suite("device-rules");
 
-const onlyV2 = process.env.VIEW === "v2" || RUNTIME_NAME === "crun";
+const onlyV2 = existsSync("/sys/fs/cgroup/cgroup.controllers");
 
 /** crun gives itself unlimited locked memory before it loads a program, as kernels before 5.11 needed. */
 const memoryLimit = /^Max locked memory +\S+ +(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
@@ -200,8 +200,8 @@ for (const [title, options] of VIEWS) {
 }
 
 for (const [title, options] of VIEWS) {
-  const loop = command(["losetup", "--find"]);
-  const noLoop = loop.status === 0 ? undefined : "there are no loop devices";
+  const hasTools = Bun.which("losetup") !== null && Bun.which("mke2fs") !== null;
+  const noLoop = hasTools && command(["losetup", "--find"]).status === 0 ? undefined : "there are no loop devices";
 
   test(
     `${title}: what is mounted may be on a device that the container must not open`,
