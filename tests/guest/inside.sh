@@ -1,6 +1,7 @@
 #!/bin/sh
-# What tests/guest/run.sh runs inside the guest, in a copy of the tree: everything with cgroupfs; what asks who makes the
-# cgroups with systemd too; the list of limits against runc and crun, to test the tests.
+# What tests/guest/run.sh runs inside the guest, in a copy of the tree: everything with cgroupfs; beside it, for there are two
+# processors, what asks who makes the cgroups with systemd, and the list of limits against runc and crun, to test the tests.
+# Before and after that: is the guest what it should be?
 set -eu
 set -a
 . ./environment
@@ -15,14 +16,32 @@ left_in() {
 }
 
 # shellcheck disable=SC2046 # no file has a space in its name
-{
-  status=0
-  tests/run.sh $(left_in tests/*.test.ts tests/guest/*.test.ts) || status=1
-  MANAGER=systemd tests/run.sh $(left_in $(grep -lE 'helpers/(manager|cgroup-files)' tests/*.test.ts)) || status=1
+with_cgroupfs() {
+  tests/run.sh $(left_in tests/*.test.ts tests/guest/*.test.ts)
+}
+
+# shellcheck disable=SC2046
+with_systemd() {
+  MANAGER=systemd tests/run.sh $(left_in $(grep -lE 'helpers/(manager|cgroup-files)' tests/*.test.ts))
+}
+
+of_reference() {
   for runtime in runc crun; do
     for manager in cgroupfs systemd; do
-      RUNTIME=$runtime MANAGER=$manager tests/run.sh ./tests/resources.test.ts || status=1
+      RUNTIME=$runtime MANAGER=$manager tests/run.sh ./tests/resources.test.ts || return 1
     done
   done
 }
+
+status=0
+tests/run.sh ./tests/guest/machine.ts || status=1
+{
+  with_systemd || echo failed >failed
+  of_reference || echo failed >failed
+} >beside 2>&1 &
+with_cgroupfs || status=1
+wait
+cat beside
+[ ! -e failed ] || status=1
+tests/run.sh ./tests/guest/machine.ts || status=1
 exit $status

@@ -3,7 +3,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { command } from "../helpers/command.ts";
 import { mustSucceed } from "../helpers/suite.ts";
 
-/** The other tests only show what they are meant to show when the guest is what it is meant to be. */
+/**
+ * The other tests only show what they are meant to show when the guest is what it is meant to be. inside.sh runs this before
+ * and after them, when they have left nothing of systemd's.
+ */
 
 const text = (file: string): string => readFileSync(file, "utf8").trim();
 const output = (...argv: readonly string[]): string => mustSucceed(command(argv)).stdout.trim();
@@ -11,6 +14,11 @@ const output = (...argv: readonly string[]): string => mustSucceed(command(argv)
 test("process 1 is systemd, and no unit has failed", () => {
   expect(text("/proc/1/comm")).toBe("systemd");
   expect(output("systemctl", "list-units", "--failed", "--no-legend")).toBe("");
+});
+
+test("systemd knows no unit of a container", () => {
+  const units = output("systemctl", "list-units", "--all", "--plain", "--no-legend");
+  expect(units.split("\n").filter((line) => /^(tsrun|runc|crun|t\d+)-/.test(line))).toEqual([]);
 });
 
 test("the only cgroup hierarchy is version 2, with every controller", () => {
