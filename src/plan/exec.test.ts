@@ -36,7 +36,7 @@ function requestOf(types: NamespaceType[], changes: Partial<ExecRequest> = {}): 
 function joined(types: NamespaceType[], withCgroup = false): string[] {
   const plan = newExecPlan();
   planJoin(plan, requestOf(types), withCgroup ? slot(plan.slots, "cgroup") : undefined);
-  return printProgram(plan.join);
+  return [...printProgram(plan.join), ...printProgram(plan.identity)];
 }
 
 function identity(request: ExecRequest) {

@@ -113,8 +113,9 @@ function planAffinity(program: Program, list: string, when: "initial" | "final")
 const NO_ROOM = "cannot create a process in the container's cgroup";
 
 /**
- * All namespaces at once, as the container's first process has them (setns(2) with a pidfd); see joinsWhenBorn for one. Nobody inside may look
- * into this process while it still has something of the host (CVE-2016-9962): it is not dumpable from the start.
+ * All namespaces at once, as the container's first process has them (setns(2) with a pidfd); see joinsWhenBorn for one.
+ * Nobody inside may look into this process while it still has something of the host (CVE-2016-9962): it is not dumpable
+ * from the start.
  */
 export function planJoin(plan: ExecPlan, request: ExecRequest, cgroup: Slot | undefined): void {
   const { join } = plan;
@@ -145,9 +146,12 @@ export function planJoin(plan: ExecPlan, request: ExecRequest, cgroup: Slot | un
   add(join, reply(plan.slots), { call: "exit_group", args: [0], what: "end the first agent" });
   place(join, child);
   if (cgroup !== undefined) add(join, { call: "close", args: [cgroup], what: "close the cgroup" });
-  if (later.length > 0)
-    add(join, { call: "setns", args: [request.pidfd, flagsOf(later)], what: "join the container's cgroup namespace" });
-  add(join, { call: "close", args: [request.pidfd], what: "close the pidfd" });
+  // In a program of its own that the process replies to: an error of one that has been replied to is nobody's.
+  if (later.length > 0) {
+    const args = [request.pidfd, flagsOf(later)];
+    add(plan.identity, { call: "setns", args, what: "join the container's cgroup namespace" });
+  }
+  add(plan.identity, { call: "close", args: [request.pidfd], what: "close the pidfd" });
 }
 
 function flagsOf(namespaces: readonly Namespace[]): number {
