@@ -59,6 +59,6 @@ for (const [view, options] of VIEWS) {
       expect([findLeaks(mark), readdirSync(root), done]).toEqual([[], [], LOOPS]);
       expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mounts);
     },
-    { limit: 60_000 + LOOPS * 300 },
+    { limit: 60_000 + LOOPS * 1500 },
   );
 }
