@@ -21,7 +21,18 @@ export function completionScript(shell: Shell): string {
 function argumentKind(command: CommandName): "id" | "command" | "shell" | "other" {
   if (command === "help") return "command";
   if (command === "completion") return "shell";
-  const ids: readonly CommandName[] = ["start", "state", "kill", "delete", "exec", "pause", "resume", "update"];
+  const ids: readonly CommandName[] = [
+    "start",
+    "state",
+    "kill",
+    "delete",
+    "exec",
+    "pause",
+    "resume",
+    "update",
+    "ps",
+    "events",
+  ];
   return ids.includes(command) ? "id" : "other";
 }
 
