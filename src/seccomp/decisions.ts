@@ -1,0 +1,158 @@
+import {
+  SECCOMP_RET_ALLOW,
+  SECCOMP_RET_ERRNO,
+  SECCOMP_RET_KILL_PROCESS,
+  SECCOMP_RET_KILL_THREAD,
+  SECCOMP_RET_LOG,
+  SECCOMP_RET_TRACE,
+  SECCOMP_RET_TRAP,
+  SECCOMP_RET_USER_NOTIF,
+} from "../abi/seccomp.ts";
+import type { Seccomp, SeccompAction, SeccompOperator } from "../spec/types.ts";
+import type { Architecture } from "./architectures.ts";
+
+/** `argument op value`, unsigned; MASKED_EQ: `(argument & mask) == value`. */
+export interface Condition {
+  /** 0 to 5. */
+  readonly index: number;
+  readonly op: SeccompOperator;
+  readonly value: bigint;
+  readonly mask: bigint;
+}
+
+/** What is returned when all conditions hold. */
+export interface Rule {
+  readonly conditions: readonly Condition[];
+  /** SECCOMP_RET_… with its data. */
+  readonly returns: number;
+  /** JSON pointer below linux.seccomp; empty for what no rule of the profile says. */
+  readonly pointer: string;
+}
+
+/** The first rule whose conditions hold decides; the last one has none. */
+export type Decision = readonly Rule[];
+
+/** Decisions for system calls of one architecture, by number; all others get `other`. */
+export interface Decisions {
+  readonly architecture: Architecture;
+  readonly calls: ReadonlyMap<number, Decision>;
+  readonly other: Decision;
+  /** Calls above this number are newer than the profile: they do not exist (ENOSYS), as with runc. */
+  readonly newest: number | undefined;
+}
+
+const EPERM = 1;
+const ENOSYS = 38;
+
+export const NO_SUCH_CALL: Decision = [{ conditions: [], returns: SECCOMP_RET_ERRNO + ENOSYS, pointer: "" }];
+
+/** What the profile decides on this architecture. Names that it does not have are passed over (config-linux.md). */
+export function decisionsOf(profile: Seccomp, architecture: Architecture): Decisions {
+  const byDefault = returnValue(profile.defaultAction, profile.defaultErrnoRet);
+  const last: Rule = { conditions: [], returns: byDefault, pointer: "/defaultAction" };
+  const found = new Map<number, Rule[]>();
+  let newest = -1;
+  for (const [i, { names, action, errnoRet, args }] of (profile.syscalls ?? []).entries()) {
+    const returns = returnValue(action, errnoRet);
+    const alternatives = conditionsOf(args ?? []);
+    for (const name of names) {
+      for (const { number, first } of numbersOf(name, architecture)) {
+        newest = Math.max(newest, number);
+        // As with runc and libseccomp: what says the same as the default says nothing.
+        if (returns === byDefault) continue;
+        const rules = found.get(number) ?? [];
+        found.set(number, rules);
+        for (const conditions of alternatives) {
+          rules.push({ conditions: withOperation(first, conditions), returns, pointer: `/syscalls/${i}` });
+        }
+      }
+    }
+  }
+  const calls = new Map([...found].map(([number, rules]): [number, Decision] => [number, inOrder(rules, last)]));
+  if (isLenient(profile.defaultAction)) return { architecture, calls, other: [last], newest: undefined };
+  // s390's way to make calls of large numbers: of one that the kernel does not know, a filter sees this number.
+  if (architecture.name.startsWith("SCMP_ARCH_S390")) calls.set(0, NO_SUCH_CALL);
+  return { architecture, calls, other: [last], newest };
+}
+
+/** An unconditional rule decides wherever it stands, as with libseccomp. */
+function inOrder(rules: readonly Rule[], last: Rule): Decision {
+  const unconditional = rules.find(({ conditions }) => conditions.length === 0);
+  return unconditional === undefined ? [...rules, last] : [unconditional];
+}
+
+/** Where every unknown call is let through, new ones are too; a tracer can say ENOSYS itself. */
+function isLenient(action: SeccompAction): boolean {
+  return action === "SCMP_ACT_ALLOW" || action === "SCMP_ACT_LOG" || action === "SCMP_ACT_TRACE";
+}
+
+/** All must hold; but where two are about the same argument, each is a rule of its own, as with runc. */
+function conditionsOf(args: NonNullable<NonNullable<Seccomp["syscalls"]>[number]["args"]>): Condition[][] {
+  const conditions = args.map(({ index, op, value, valueTwo }): Condition => {
+    if (op !== "SCMP_CMP_MASKED_EQ") return { index, op, value: BigInt(value), mask: -1n };
+    // libseccomp compares no bits outside the mask.
+    const mask = BigInt(value);
+    return { index, op, value: BigInt(valueTwo ?? 0) & mask, mask };
+  });
+  const indexes = new Set(args.map(({ index }) => index));
+  return indexes.size === args.length ? [conditions] : conditions.map((condition) => [condition]);
+}
+
+export function returnValue(action: SeccompAction, errno = EPERM): number {
+  switch (action) {
+    case "SCMP_ACT_KILL":
+    case "SCMP_ACT_KILL_THREAD":
+      return SECCOMP_RET_KILL_THREAD;
+    case "SCMP_ACT_KILL_PROCESS":
+      return SECCOMP_RET_KILL_PROCESS;
+    case "SCMP_ACT_TRAP":
+      return SECCOMP_RET_TRAP;
+    case "SCMP_ACT_ERRNO":
+      return SECCOMP_RET_ERRNO + (errno & 0xffff);
+    case "SCMP_ACT_TRACE":
+      return SECCOMP_RET_TRACE + (errno & 0xffff);
+    case "SCMP_ACT_ALLOW":
+      return SECCOMP_RET_ALLOW;
+    case "SCMP_ACT_LOG":
+      return SECCOMP_RET_LOG;
+    case "SCMP_ACT_NOTIFY":
+      return SECCOMP_RET_USER_NOTIF;
+  }
+}
+
+interface CallNumber {
+  readonly number: number;
+  /** For a call that is made by way of another: its first argument tells which. */
+  readonly first: Condition | undefined;
+}
+
+/**
+ * The arguments of an operation are in memory, out of a filter's sight. As with libseccomp, the operation takes the place
+ * of a condition on the first one, and the others stay, though they are about something else there.
+ */
+function withOperation(first: Condition | undefined, conditions: readonly Condition[]): readonly Condition[] {
+  return first === undefined ? conditions : [first, ...conditions.filter(({ index }) => index !== 0)];
+}
+
+/** Where the kernel finds a call: old architectures have those of sockets and System V IPC as operations of two others too. */
+function numbersOf(name: string, { numbers }: Architecture): CallNumber[] {
+  const found: CallNumber[] = [];
+  const direct = numbers.get(name);
+  if (direct !== undefined) found.push({ number: direct, first: undefined });
+  for (const [gate, operations] of [
+    ["socketcall", SOCKETCALL],
+    ["ipc", IPC],
+  ] as const) {
+    const number = numbers.get(gate);
+    const operation = number === undefined ? 0 : operations.split(" ").indexOf(name);
+    if (number === undefined || operation <= 0) continue;
+    found.push({ number, first: { index: 0, op: "SCMP_CMP_EQ", value: BigInt(operation), mask: -1n } });
+  }
+  return found;
+}
+
+/** linux/net.h and linux/ipc.h, by the number of the operation. */
+const SOCKETCALL =
+  "- socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg";
+const IPC =
+  "- semop semget semctl semtimedop - - - - - - msgsnd msgrcv msgget msgctl - - - - - - shmat shmdt shmget shmctl";

@@ -1,0 +1,119 @@
+/** Debian's libseccomp, as the reference for the compiler's tests. */
+import { dlopen, FFIType, type Pointer, ptr } from "bun:ffi";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import type { Seccomp, SeccompArch, SeccompOperator } from "../spec/types.ts";
+import { returnValue } from "./decisions.ts";
+
+const LIBRARY = "libseccomp.so.2";
+const PLACES = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+
+/** Why there is nothing to compare with; undefined when there is. */
+export const noLibseccomp = PLACES.some((place) => existsSync(`${place}/${LIBRARY}`))
+  ? undefined
+  : `no ${LIBRARY} on this machine`;
+
+type Library = ReturnType<typeof open>["symbols"];
+let library: Library | undefined;
+
+function open() {
+  const { pointer, u32, i32, u64 } = FFIType;
+  return dlopen(LIBRARY, {
+    seccomp_init: { args: [u32], returns: pointer },
+    seccomp_release: { args: [pointer], returns: FFIType.void },
+    seccomp_arch_add: { args: [pointer, u32], returns: i32 },
+    seccomp_arch_remove: { args: [pointer, u32], returns: i32 },
+    seccomp_attr_set: { args: [pointer, u32, u32], returns: i32 },
+    seccomp_rule_add_array: { args: [pointer, u32, i32, u32, u64], returns: i32 },
+    seccomp_export_bpf: { args: [pointer, i32], returns: i32 },
+    seccomp_syscall_resolve_name_arch: { args: [u32, pointer], returns: i32 },
+  });
+}
+
+function lib(): Library {
+  library ??= open().symbols;
+  return library;
+}
+
+/** The numbers of enum scmp_compare. */
+const OPERATORS: readonly SeccompOperator[] = [
+  "SCMP_CMP_NE",
+  "SCMP_CMP_LT",
+  "SCMP_CMP_LE",
+  "SCMP_CMP_EQ",
+  "SCMP_CMP_GE",
+  "SCMP_CMP_GT",
+  "SCMP_CMP_MASKED_EQ",
+];
+
+/** x32 has a token of its own there: x86_64's without the bit of 64-bit architectures. */
+const X32 = 0x4000003e;
+const SCMP_FLTATR_CTL_OPTIMIZE = 8;
+const EEXIST = -17;
+
+export function tokenOf(name: SeccompArch, token: number): number {
+  return name === "SCMP_ARCH_X32" ? X32 : token;
+}
+
+/** Negative for a call that the architecture does not have, -1 for one that none has. */
+export function numberOf(token: number, name: string): number {
+  return lib().seccomp_syscall_resolve_name_arch(token, ptr(Buffer.from(`${name}\0`)));
+}
+
+/**
+ * The program of libseccomp for the same profile, made by the calls that runc makes; `tokens` are those of its
+ * architectures, the machine's own first.
+ */
+export function compileWithLibseccomp(profile: Seccomp, tokens: readonly number[]): Uint8Array {
+  const { seccomp_init, seccomp_release, seccomp_arch_add, seccomp_attr_set } = lib();
+  const byDefault = returnValue(profile.defaultAction, profile.defaultErrnoRet);
+  const context = seccomp_init(byDefault) as Pointer | null;
+  if (context === null) throw new Error("seccomp_init failed");
+  try {
+    for (const token of tokens.slice(1)) check("seccomp_arch_add", seccomp_arch_add(context, token));
+    if ((profile.syscalls ?? []).length > 32) {
+      check("seccomp_attr_set", seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2));
+    }
+    for (const rule of profile.syscalls ?? []) addRule(context, rule, byDefault, tokens[0]!);
+    return exported(context);
+  } finally {
+    seccomp_release(context);
+  }
+}
+
+function check(what: string, result: number): void {
+  if (result < 0 && result !== EEXIST) throw new Error(`${what}: errno ${-result}`);
+}
+
+type SyscallRule = NonNullable<Seccomp["syscalls"]>[number];
+
+function addRule(context: Pointer, { names, action, errnoRet, args }: SyscallRule, byDefault: number, token: number) {
+  const returns = returnValue(action, errnoRet);
+  if (returns === byDefault) return;
+  const conditions = (args ?? []).map(({ index, op, value, valueTwo }) =>
+    BigUint64Array.of(BigInt(index) | (BigInt(OPERATORS.indexOf(op) + 1) << 32n), BigInt(value), BigInt(valueTwo ?? 0)),
+  );
+  const isSplit = new Set((args ?? []).map(({ index }) => index)).size < conditions.length;
+  const rules = isSplit ? conditions.map((condition) => [condition]) : [conditions];
+  for (const name of names) {
+    const number = numberOf(token, name);
+    if (number === -1) continue;
+    for (const rule of rules) {
+      const words = BigUint64Array.from(rule.flatMap((condition) => [...condition]));
+      const address = rule.length === 0 ? 0 : ptr(words);
+      const added = lib().seccomp_rule_add_array(context, returns, number, rule.length, address);
+      check(`seccomp_rule_add_array(${name})`, added);
+    }
+  }
+}
+
+function exported(context: Pointer): Uint8Array {
+  const directory = mkdtempSync("/tmp/tsrun-libseccomp-");
+  try {
+    const fd = openSync(`${directory}/program`, "w");
+    check("seccomp_export_bpf", lib().seccomp_export_bpf(context, fd));
+    closeSync(fd);
+    return new Uint8Array(readFileSync(`${directory}/program`));
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
