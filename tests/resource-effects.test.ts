@@ -1,23 +1,23 @@
 /** What limits do to the programs inside, not only what the files say. */
-import { afterAll, expect } from "bun:test";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { expect } from "bun:test";
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { staticProgram } from "../bench/static-program.ts";
 import {
   cgroupFile,
   cgroupOf,
   controllerPlace,
   LANE,
+  type LoopDevice,
   loopDevice,
   missingController,
   NO_LOOP_DEVICE,
 } from "./helpers/cgroup-files.ts";
 import { command } from "./helpers/command.ts";
-import type { Config } from "./helpers/config.ts";
 import type { Resources } from "./helpers/resource-cases.ts";
 import { type Bundle, type Change, mustSucceed, suite, until } from "./helpers/suite.ts";
 import { slow } from "./helpers/time.ts";
 
-const { test, bundle, create, start, run, exec, runtime, status, untilStatus, remove, after } = suite(
+const { test, bundle, create, start, run, exec, runtime, status, untilStatus, remove, after, home } = suite(
   `resource-effects-${LANE}`,
 );
 
@@ -25,13 +25,6 @@ const M = 1024 * 1024;
 
 /** A machine of the tests' own, where they may add swap. */
 const IS_GUEST = process.env.TSRUN_GUEST === "1";
-
-const own = mkdtempSync("/tmp/tsrun-loop-");
-const loop = loopDevice(`${own}/disk`);
-afterAll(() => {
-  loop?.release();
-  rmSync(own, { recursive: true });
-});
 
 interface Live extends Bundle {
   readonly pid: number;
@@ -149,7 +142,7 @@ test(
 test(
   "memory.swap: what does not fit into memory is swapped out, as far as it goes",
   () => {
-    if (freeSwap() < 128 * M) addSwap(`${own}/swap`);
+    if (freeSwap() < 128 * M) addSwap(`${home}/swap`);
     const limits = { memory: { limit: 32 * M, swap: 160 * M } };
     mustSucceed(run(bundle(limited(limits, "/bin/sh", "-c", TAKES_64M)), { limit: 60_000 }));
     const none = { memory: { limit: 32 * M, swap: 32 * M } };
@@ -270,21 +263,24 @@ test("pause stops a counter, resume lets it go on", () => {
 });
 
 /** The loop device as /dev/disk, and the right to use it. */
-function withDisk(config: Config): void {
-  const { major, minor } = loop!;
-  config.linux.devices = [{ type: "b", path: "/dev/disk", major, minor, fileMode: 0o600 }];
-  const rule = { allow: true, type: "b", major, minor, access: "rwm" };
-  config.linux.resources = { ...config.linux.resources, devices: [{ allow: false, access: "rwm" }, rule] };
-}
+const withDisk =
+  ({ major, minor }: LoopDevice): Change =>
+  (config) => {
+    config.linux.devices = [{ type: "b", path: "/dev/disk", major, minor, fileMode: 0o600 }];
+    const rule = { allow: true, type: "b", major, minor, access: "rwm" };
+    config.linux.resources = { ...config.linux.resources, devices: [{ allow: false, access: "rwm" }, rule] };
+  };
 
 const blockController = controllerPlace("io") === undefined ? "blkio" : "io";
 
 test(
   "blockIO throttles: 2 MiB at 1 MiB/s take their time, and update to more lets them pass",
   () => {
-    const limit = (rate: number) => ({ blockIO: { throttleWriteBpsDevice: [{ ...disk, rate }] } });
-    const disk = { major: loop!.major, minor: loop!.minor };
-    const b = running(limit(M), "exec sleep 1000", withDisk);
+    const loop = loopDevice(`${home}/disk`);
+    after(() => loop.release());
+    const { major, minor } = loop;
+    const limit = (rate: number) => ({ blockIO: { throttleWriteBpsDevice: [{ major, minor, rate }] } });
+    const b = running(limit(M), "exec sleep 1000", withDisk(loop));
     const write = () => {
       const begin = performance.now();
       mustSucceed(exec(b, ["dd", "if=/dev/zero", "of=/dev/disk", "bs=64k", "count=32", "oflag=direct"]));
@@ -295,7 +291,7 @@ test(
     update(b, limit(1000 * M));
     expect(write()).toBeLessThan(throttled * 0.7);
   },
-  { skip: missingController(blockController) ?? (loop === undefined && NO_LOOP_DEVICE) },
+  { skip: missingController(blockController) ?? NO_LOOP_DEVICE },
 );
 
 const PAGES = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";

@@ -2,8 +2,8 @@
  * Every property of linux.resources, read back from the kernel's files after create and after update. One list of cases for
  * cgroup v1 and v2, for who makes the cgroup (MANAGER=cgroupfs or systemd), and for tsrun, runc and crun.
  */
-import { afterAll, expect } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { expect } from "bun:test";
+import { existsSync, readFileSync, rmdirSync } from "node:fs";
 import {
   addHierarchy,
   cgroupFile,
@@ -25,13 +25,6 @@ import { type Bundle, mustSucceed, type RunOptions, suite } from "./helpers/suit
 const { test, testsElsewhere, bundle, create, run, remove, runtime, home, mountHere, after } = suite(
   `resources-${LANE}`,
 );
-
-const own = mkdtempSync("/tmp/tsrun-loop-");
-const loop = loopDevice(`${own}/disk`);
-afterAll(() => {
-  loop?.release();
-  rmSync(own, { recursive: true });
-});
 
 /** A created container with these resources, and its process id. */
 function created(resources: Resources, options: RunOptions = {}): Bundle & { pid: number } {
@@ -90,13 +83,14 @@ function filesHere(at: { readonly v1?: Files; readonly v2?: Files } | undefined)
 
 /** Why this machine cannot run a case, or undefined. */
 function skipReason(each: ResourceCase): string | undefined {
-  if (each.title.startsWith("blockIO.") && loop === undefined) return NO_LOOP_DEVICE;
+  if (each.title.startsWith("blockIO.") && NO_LOOP_DEVICE !== undefined) return NO_LOOP_DEVICE;
   const needed = Object.keys(filesHere(each)!).filter((file) => !isMountable(file));
   return needed.map(missingFile).find((reason) => reason !== undefined);
 }
 
 /** The cases that mean something on this machine's version, with the reason why it cannot run them. */
-const cases = resourceCases(loop ?? { major: 7, minor: 0 }, missingFile("io.bfq.weight") === undefined)
+const hasBfq = missingFile("io.bfq.weight") === undefined;
+const cases = resourceCases({ major: 7, minor: 0 }, hasBfq)
   .filter((each) => filesHere(each) !== undefined)
   .map((each) => ({ each, reason: skipReason(each) }));
 
@@ -106,9 +100,18 @@ for (const why of reasons) {
   testsElsewhere(titles, why);
 }
 
-for (const { each, reason } of cases) {
+/** The case with a device that is there. */
+function withLoopDevice(each: ResourceCase): ResourceCase {
+  if (!each.title.startsWith("blockIO.")) return each;
+  const loop = loopDevice(`${home}/disk`);
+  after(() => loop.release());
+  return resourceCases(loop, hasBfq).find(({ title }) => title === each.title)!;
+}
+
+for (const { each: listed, reason } of cases) {
   if (reason !== undefined) continue;
-  test(each.title, () => {
+  test(listed.title, () => {
+    const each = withLoopDevice(listed);
     const files = filesHere(each)!;
     if (Object.keys(files).some(isMountable)) addHierarchy(MOUNTABLE.join(","), `${home}/cgroups`, mountHere, after);
     const b = created(each.resources);

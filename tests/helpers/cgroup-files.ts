@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { command } from "./command.ts";
 import { MANAGER } from "./manager.ts";
 
@@ -141,34 +151,32 @@ function hierarchyOf(controller: string): { number: number; cgroups: number } {
 
 /** A loop device of its own, of 64 MiB, with a scheduler that can weigh; and how to give it back. */
 export interface LoopDevice {
-  readonly path: string;
-  /** `major:minor`. */
-  readonly number: string;
   readonly major: number;
   readonly minor: number;
   release(): void;
 }
 
-/** Undefined where there is none to be had. */
-export function loopDevice(file: string): LoopDevice | undefined {
+export const NO_LOOP_DEVICE = existsSync("/dev/loop-control") ? undefined : "no loop device is to be had";
+
+/** `file` must not exist yet. The kernel takes the device back when this process ends, however it does. */
+export function loopDevice(file: string): LoopDevice {
   succeed("truncate", "-s", "64M", file);
-  const found = command(["losetup", "--find", "--show", file]);
-  if (found.status !== 0) return undefined;
-  const path = found.stdout.trim();
+  const path = succeed("losetup", "--find", "--show", file);
+  const held = openSync(path, "r");
+  // What is open is detached when it is closed.
+  succeed("losetup", "--detach", path);
   const block = `/sys/block/${path.slice("/dev/".length)}`;
   const scheduler = `${block}/queue/scheduler`;
   const before = /\[(.*)\]/.exec(readFileSync(scheduler, "utf8"))?.[1] ?? "none";
   if (readFileSync(scheduler, "utf8").includes("bfq")) writeFileSync(scheduler, "bfq");
   const release = () => {
     writeFileSync(scheduler, before);
-    succeed("losetup", "--detach", path);
+    closeSync(held);
+    rmSync(file);
   };
-  const number = readFileSync(`${block}/dev`, "utf8").trim();
-  const [major, minor] = number.split(":").map(Number) as [number, number];
-  return { path, number, major, minor, release };
+  const [major, minor] = readFileSync(`${block}/dev`, "utf8").trim().split(":").map(Number) as [number, number];
+  return { major, minor, release };
 }
-
-export const NO_LOOP_DEVICE = "no loop device is to be had";
 
 function succeed(...argv: string[]): string {
   const { status, stdout, stderr } = command(argv);
