@@ -359,7 +359,8 @@ test(
   () => {
     const b = started(rules(DENY_ALL));
     const denied = { devices: [ALLOW_ALL, deny("c", FREE.major, FREE.minor, "rw")] };
-    const update = () => runtime(["update", "--resources", "-", b.id], { stdin: JSON.stringify(denied) });
+    const update = () =>
+      runtime(["update", "--replace-devices", "--resources", "-", b.id], { stdin: JSON.stringify(denied) });
     const seen = () => exec(b, ["/bin/sh", "-c", uses("/dev/c", "/dev/c2")]).stdout.trim();
     mustFail(update(), "all devices would be open for a moment");
     expect(seen()).toBe(`${SHUT} ${SHUT}`);

@@ -283,7 +283,7 @@ test(
 );
 
 test(
-  "rules for devices that are only repeated, as containerd does: what was let in besides stays",
+  "device rules, repeated as containerd does, or others: those in force stay, and what was let in besides",
   () => {
     const devices = [
       { allow: false, access: "rwm" },
@@ -295,6 +295,13 @@ test(
     mustSucceed(update(b, ["--memory", "64m"]));
     mustSucceed(update(b, ["--resources", "-"], JSON.stringify({ devices, memory: { limit: 96 * M } })));
     expect(list()).toContain("c 240:7 rw");
+    const others = JSON.stringify({
+      devices: [...devices, { allow: true, type: "c", major: 240, minor: 8, access: "r" }],
+    });
+    const { stderr } = mustSucceed(update(b, ["--resources", "-"], others));
+    expect(list()).toContain("c 240:7 rw");
+    expect(list()).not.toContain("c 240:8");
+    if (RUNTIME_NAME === "tsrun") expect(stderr).toContain("linux.resources.devices");
     expectFiles(b.pid, { [memoryFile]: String(96 * M) });
   },
   { skip: controllerPlace("devices")?.version !== 1 ? "only v1 lists its rules" : withoutMemory },

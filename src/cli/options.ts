@@ -335,6 +335,11 @@ const updateRows = () =>
       describe: "read new values from FILE, in the form of linux.resources; - is standard input",
       also: "both",
     },
+    "replace-devices": {
+      type: "boolean",
+      describe: "replace the device rules by those of --resources too, which leaves them alone otherwise",
+      also: "none",
+    },
     "blkio-weight": {
       type: "integer",
       value: "WEIGHT",

@@ -14,7 +14,8 @@ export const updateCommand: Command<"update"> = ({ args, options, globals, warn 
   const wanted = resourcesOfOptions(options);
   const file =
     options.resources === undefined || options.resources === "" ? {} : readResources(options.resources, warn);
-  updateContainer(stateRoot(globals.root), args[0]!, mergeResources(file, wanted), warn);
+  const change = mergeResources(file, wanted);
+  updateContainer(stateRoot(globals.root), args[0]!, { change, replacesDevices: options.replaceDevices }, warn);
   return 0;
 };
 

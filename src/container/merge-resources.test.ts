@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Resources } from "../spec/types.ts";
-import { mergeResources, resourcesToWrite } from "./merge-resources.ts";
+import { mergeResources, resourcesToWrite, sameRules } from "./merge-resources.ts";
 
 describe("mergeResources", () => {
   const cases: [title: string, current: Resources, change: Resources, merged: Resources][] = [
@@ -151,24 +151,6 @@ describe("resourcesToWrite", () => {
       { cpu: { shares: 5 } },
       { cpu: { idle: 1, shares: 5 } },
     ],
-    [
-      "other rules for devices",
-      { devices: [{ allow: true }] },
-      { devices: [{ allow: false }] },
-      { devices: [{ allow: false }] },
-    ],
-    [
-      "no rules for devices that are the same",
-      { devices: [{ allow: false }, { allow: true, type: "c", major: 1, access: "rw" }] },
-      {
-        devices: [
-          { allow: false, type: "a", access: "rwm" },
-          { allow: true, type: "c", major: 1, minor: -1, access: "rw" },
-        ],
-        pids: { limit: 1 },
-      },
-      { pids: { limit: 1 } },
-    ],
   ];
   test.each(cases)("%s", (_, current, change, written) => {
     expect(resourcesToWrite(current, change)).toEqual(written);
@@ -186,4 +168,18 @@ describe("resourcesToWrite", () => {
     const written = resourcesToWrite({ memory: { swap: -1 } }, { memory: { limit: 5 } });
     expect(written).toEqual({ memory: { limit: 5, swap: -1 } });
   });
+});
+
+test.each([
+  [[{ allow: true }], [{ allow: false }], false],
+  [
+    [{ allow: false }, { allow: true, type: "c", major: 1, access: "rw" }],
+    [
+      { allow: false, type: "a", access: "rwm" },
+      { allow: true, type: "c", major: 1, minor: -1, access: "rw" },
+    ],
+    true,
+  ],
+])("device rules %j and %j say the same: %p", (some, others, same) => {
+  expect(sameRules(some, others)).toBe(same);
 });

@@ -94,16 +94,14 @@ function mergeNames<T>(current: Readonly<Record<string, T>> | undefined, change:
 
 /**
  * The part of the merged resources that has to be written for a change: what it names, and what the kernel or a formula
- * judges together with that (memory and swap, quota and period, shares and idle); rules for devices when they are others.
+ * judges together with that (memory and swap, quota and period, shares and idle).
  * Throws for limits that contradict each other.
  */
 export function resourcesToWrite(current: Resources, change: Resources): Resources {
   const merged = mergeResources(current, change);
   checkSwap(merged.memory ?? {});
-  const { devices, ...others } = change;
   return {
-    ...others,
-    ...(devices === undefined || sameRules(devices, current.devices ?? []) ? {} : { devices }),
+    ...change,
     ...(change.memory === undefined ? {} : { memory: memoryToWrite(change.memory, merged.memory ?? {}) }),
     ...(change.cpu === undefined ? {} : { cpu: cpuToWrite(change.cpu, merged.cpu ?? {}) }),
   };
@@ -111,11 +109,8 @@ export function resourcesToWrite(current: Resources, change: Resources): Resourc
 
 type Rules = NonNullable<Resources["devices"]>;
 
-/**
- * containerd repeats the rules of the container in every update that Kubernetes asks for. Applied anew, they would take
- * away what a hook has let in besides.
- */
-function sameRules(some: Rules, others: Rules): boolean {
+/** Whether two lists of device rules say the same, rule by rule. */
+export function sameRules(some: Rules, others: Rules): boolean {
   return JSON.stringify(some.map(ruleParts)) === JSON.stringify(others.map(ruleParts));
 }
 

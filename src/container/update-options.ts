@@ -2,7 +2,7 @@ import type { OptionValues } from "../cli/options.ts";
 import { TsrunError } from "../errors.ts";
 import type { Resources } from "../spec/types.ts";
 
-export type UpdateOptions = OptionValues<"update">;
+export type UpdateOptions = Omit<OptionValues<"update">, "replaceDevices">;
 type Integer = number | bigint;
 
 /**

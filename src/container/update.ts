@@ -20,16 +20,23 @@ import type { Config, Resources } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
 import { readSavedConfig, replaceConfig } from "../state/store.ts";
 import { type LockedContainer, withLockedContainer } from "./locked.ts";
-import { mergeResources, resourcesToWrite } from "./merge-resources.ts";
+import { mergeResources, resourcesToWrite, sameRules } from "./merge-resources.ts";
 import { scopeOf } from "./scope.ts";
 
 export type Warn = (message: string) => void;
 
-/** Changes limits of a container: all that `change` says, or nothing. Later commands see them in the saved config. */
-export function updateContainer(root: string, id: string, change: Resources, warn: Warn): void {
+export interface Update {
+  readonly change: Resources;
+  /** Device rules too, where `change` has any. */
+  readonly replacesDevices: boolean;
+}
+
+/** Changes limits of a container: all that the update says, or nothing. Later commands see them in the saved config. */
+export function updateContainer(root: string, id: string, update: Update, warn: Warn): void {
   withLockedContainer(root, id, checkUpdatable, ({ state, status, directory }) => {
     const { config } = parseConfig(readSavedConfig(directory), "config.json");
     const current = config.linux?.resources ?? {};
+    const change = withoutDevices(update, current, warn);
     const merged = mergeResources(current, change);
     checkUsage(state, merged, change);
     const wanted = resourcesToWrite(current, change);
@@ -49,6 +56,19 @@ export function updateContainer(root: string, id: string, change: Resources, war
   });
 }
 
+/**
+ * containerd repeats the device rules that it knows in every update that Kubernetes asks for. Those in force may be
+ * others, or have more in them: vendors' hooks and runtimes let devices in (NVIDIA's containers lost theirs to updates of
+ * other limits). So they change only when the caller says that this is meant.
+ */
+function withoutDevices({ change, replacesDevices }: Update, current: Resources, warn: Warn): Resources {
+  const { devices, ...others } = change;
+  if (devices === undefined || replacesDevices) return change;
+  if (!sameRules(devices, current.devices ?? []))
+    warn("linux.resources.devices is left as it is: update changes device rules only with --replace-devices");
+  return others;
+}
+
 /** runc's text: engines look for it. */
 function checkUpdatable({ status }: LockedContainer): void {
   if (status === "created" || status === "running" || status === "paused") return;
@@ -61,10 +81,6 @@ interface UpdatePlan {
   readonly files: readonly ResourceFile[];
 }
 
-/**
- * Device rules only where they are asked for: what was let in besides, by a hook or by hand, stays usable (NVIDIA's
- * containers lost their devices to updates of other limits).
- */
 function planUpdate(
   { cgroup_paths: cgroups }: ContainerState,
   resources: Resources,
