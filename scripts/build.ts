@@ -26,7 +26,8 @@ const FLAGS = [
 ];
 
 function build(arch: Arch, outfile: string): void {
-  const work = `${root}/build/compile-${arch}`;
+  // Of its own: two builds may run at once.
+  const work = `${root}/build/compile-${arch}-${process.pid}`;
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
   mkdirSync(dirname(outfile), { recursive: true });
