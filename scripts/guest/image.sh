@@ -17,7 +17,7 @@ log=/dev/null
 
 packages="
   linux-image-cloud-amd64 systemd systemd-sysv udev dbus dbus-user-session libpam-systemd
-  apparmor kmod iproute2 procps e2fsprogs busybox-static
+  apparmor kmod iproute2 procps passwd e2fsprogs busybox-static
   runc crun uidmap strace libcap2-bin"
 
 main() {
@@ -27,11 +27,13 @@ main() {
     command -v "$tool" >/dev/null || fail "$tool is missing: scripts/setup.sh debian installs it"
   done
   image=$cache/$suite-$(key)
-  mkdir -p "$cache"
-  exec 9>"$cache/.lock"
-  flock 9 # Someone else may be making the same image.
-  [ -e "$image/snapshot" ] || make_image
-  touch "$image"
+  if [ ! -e "$image/snapshot" ]; then
+    mkdir -p "$cache"
+    exec 9>"$cache/.lock"
+    flock 9 # Someone else may be making it.
+    [ -e "$image/snapshot" ] || make_image
+  fi
+  touch "$image" # See make_image: what nobody uses is removed.
   echo "$image"
 }
 
@@ -49,8 +51,7 @@ make_image() {
   rm -rf --one-file-system "$cache"/.making.* # What a killed run left: we hold the lock.
   making=$(mktemp -d "$cache/.making.XXXXXX")
   chmod 755 "$making"
-  # Never into a file system that is still mounted in the tree.
-  trap 'rm -rf --one-file-system "$making"' EXIT
+  trap clean_up EXIT
   trap 'exit 130' INT TERM HUP
   log=$making/log
   say "making $image"
@@ -60,6 +61,11 @@ make_image() {
   find "$cache" -mindepth 1 -maxdepth 1 -name "$suite-*" -mtime +3 -exec rm -rf --one-file-system {} +
   mv "$making" "$image"
   say "made $image, $(du -sm "$image" | cut -f1) MiB"
+}
+
+clean_up() {
+  [ -z "${qemu:-}" ] || kill "$qemu" 2>/dev/null || true
+  rm -rf --one-file-system "$making" # Never into a file system that is still mounted in the tree.
 }
 
 make_rootfs() {
@@ -105,12 +111,14 @@ make_snapshot() {
   mkfifo "$making/run/monitor"
   machine "$making" "$making/run" "file=$making/changes,format=qcow2"
   qemu-system-x86_64 "${MACHINE[@]}" -monitor stdio <"$making/run/monitor" >>"$log" 2>&1 9>&- &
+  qemu=$!
   exec 8>"$making/run/monitor"
-  until_ready $!
+  until_ready
   # The machine is saved while it runs: what is saved stopped is restored stopped. Usually 128 MiB/s are the limit.
   printf '%s\n' 'migrate_set_parameter max-bandwidth 1T' "migrate \"exec:cat > $making/snapshot\"" 'info migrate' quit >&8
   exec 8>&-
-  wait $! || true
+  wait "$qemu" || true
+  qemu=
   grep -q 'Migration status: completed' "$log" || fail "QEMU could not save the guest"
   rm -rf "$making/run"
 }
@@ -121,10 +129,9 @@ until_ready() {
       say "up: $(cat "$making/run/events")"
       return
     fi
-    kill -0 "$1" 2>/dev/null || break
+    kill -0 "$qemu" 2>/dev/null || break
     sleep 0.1
   done
-  kill "$1" 2>/dev/null || true
   tail -30 "$making/run/console" >&2 || true
   fail "the guest did not start (its console is above)"
 }
