@@ -2,7 +2,7 @@
 # Runs the integration tests in the guest of scripts/guest: systemd, cgroup v2 with all controllers, AppArmor, an ordinary
 # user with a cgroup of its own. As root; bin/tsrun must be built.
 #
-#   tests/guest/run.sh                                   every test but those that tests/guest/left-out names
+#   tests/guest/run.sh                                   every test but those that tests/guest/left-out names (GUEST_ALL=1: all)
 #   tests/guest/run.sh tests/hooks.test.ts -t timeout    arguments as of tests/run.sh
 #
 # RUNTIME, MANAGER, VIEW, LOOPS: as of tests/run.sh; RUNTIME may be a path. GUEST_LIMIT: seconds for all tests, 1500 by default.
@@ -25,7 +25,7 @@ esac
 cp tests/guest/inside.sh "$directory/work"
 {
   echo "RUNTIME=$runtime"
-  env | grep -E "^(MANAGER|VIEW|LOOPS|TEST_TIME_FACTOR)=" || true
+  env | grep -E "^(MANAGER|VIEW|LOOPS|GUEST_ALL|TEST_TIME_FACTOR)=" || true
 } >"$directory/environment"
 
 options=(--limit "${GUEST_LIMIT:-1500}" --suite "${GUEST_SUITE:-bookworm}")
