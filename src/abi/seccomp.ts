@@ -19,3 +19,15 @@ export const SECCOMP_DATA_ARGS = 16;
 
 /** Bit of x32's calls, which have x86_64's architecture (asm/unistd.h). */
 export const X32_SYSCALL_BIT = 0x40000000;
+
+/** Operations of seccomp(2). */
+export const SECCOMP_SET_MODE_FILTER = 1;
+export const SECCOMP_GET_ACTION_AVAIL = 2;
+
+/** Flags of SECCOMP_SET_MODE_FILTER. */
+export const SECCOMP_FILTER_FLAG_TSYNC = 1;
+export const SECCOMP_FILTER_FLAG_LOG = 2;
+export const SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4;
+export const SECCOMP_FILTER_FLAG_NEW_LISTENER = 8;
+/** Since Linux 5.19. */
+export const SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 0x20;

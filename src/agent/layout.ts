@@ -53,3 +53,8 @@ export const MESSAGE_LIMIT = 0x1e000;
 
 /** An error report: u64 errno, u64 address of the record that failed. A reply is longer: the slots. */
 export const REPORT_SIZE = 16;
+
+/** The size of the message with so many times: odd, so that it cannot be taken for a reply. */
+export function timesSize(count: number): number {
+  return 16 * count + 1;
+}

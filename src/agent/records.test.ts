@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { syscallNumber } from "../abi/syscalls.ts";
 import { add, label, type Program, place, program, type Step, slot, slotTable } from "../plan/step.ts";
-import { BATCH, RECORD_ARGS, RECORD_ON_POSITIVE, RECORD_ON_ZERO, RECORD_SIZE } from "./layout.ts";
-import { type Batch, encodePrograms, timesSize } from "./records.ts";
+import { BATCH, RECORD_ARGS, RECORD_ON_POSITIVE, RECORD_ON_ZERO, RECORD_SIZE, timesSize } from "./layout.ts";
+import { type Batch, encodePrograms } from "./records.ts";
 
 const nr = (call: Step["call"]) => syscallNumber(call, "x86-64");
 

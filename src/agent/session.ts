@@ -8,8 +8,8 @@ import { planRead, READ_MESSAGE } from "../plan/read.ts";
 import { type Program, program, type Slot, type SlotTable, type Step, socket } from "../plan/step.ts";
 import { stepError } from "../plan/step-error.ts";
 import { agentImage } from "./image.ts";
-import { RECORD_SIZE, REPORT_SIZE } from "./layout.ts";
-import { type Batch, encodePrograms, timesSize } from "./records.ts";
+import { RECORD_SIZE, REPORT_SIZE, timesSize } from "./layout.ts";
+import { type Batch, encodePrograms } from "./records.ts";
 import { traceBatch, traceLast } from "./trace-batch.ts";
 
 /** The agent at the other end of a socket: one process, until it clones and its child goes on with the same socket. */
@@ -106,8 +106,7 @@ function check(result: number, step: string, what: string): void {
 }
 
 /** Programs for the agent, which may still be busy with others. */
-export function encode(agent: Agent, programs: readonly Program[], slots: SlotTable): Sent {
-  const timed = isTracing();
+export function encode(agent: Agent, programs: readonly Program[], slots: SlotTable, timed = isTracing()): Sent {
   const batches = encodePrograms(programs, { arch: nativeArch, socket: agent.theirs, slots, timed });
   return { agent, slots, batches, sentAt: 0 };
 }
@@ -121,8 +120,8 @@ export function transmit(encoded: Sent): Sent {
   return encoded;
 }
 
-export function send(agent: Agent, programs: readonly Program[], slots: SlotTable): Sent {
-  return transmit(encode(agent, programs, slots));
+export function send(agent: Agent, programs: readonly Program[], slots: SlotTable, timed = isTracing()): Sent {
+  return transmit(encode(agent, programs, slots, timed));
 }
 
 /** Waits until everything sent has run; throws the error of the step that failed. */

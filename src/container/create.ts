@@ -18,6 +18,7 @@ import type { PlanContext } from "../plan/context.ts";
 import { checkDevices } from "../plan/devices.ts";
 import { homeOf, passwdSlot } from "../plan/passwd.ts";
 import type { Program, SlotTable } from "../plan/step.ts";
+import type { Filter } from "../seccomp/filter.ts";
 import { pendingProperties } from "../spec/pending.ts";
 import { START_SOCKET } from "../state/names.ts";
 import { processStartTime } from "../state/process.ts";
@@ -38,6 +39,7 @@ import { makeNotifyDirectory } from "./notify.ts";
 import { countKills, type KillReason, withReason } from "./out-of-memory.ts";
 import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
 import { endScope, scopeState } from "./scope.ts";
+import { filterState, prepareFilter } from "./seccomp.ts";
 import { stateDocument } from "./state-document.ts";
 
 export interface CreateRequest extends PlanRequest {
@@ -109,8 +111,9 @@ function create(request: CreateRequest, undo: Undo): CreatedContainer {
   const { plan, state: planned, agent } = beginContainer(request, directory, undo);
   const reason = countKills(request.config, planned.cgroup_paths);
   state = attachContainer(plan, planned, directory, undo);
-  buildContainer(request, plan, agent, state);
-  const complete = { ...state, start: startState(request, plan, agent) };
+  const filter = buildContainer(request, plan, agent, state, directory);
+  const start = { ...startState(request, plan, agent), ...filterState(filter, plan.lastCapabilities) };
+  const complete = { ...state, start };
   return { plan, agent, state: complete, directory, reason, undo: undo.run };
 }
 
@@ -247,7 +250,13 @@ function unmount(paths: readonly string[]): void {
  * The file systems, the hooks that want to see them, and all that turns the init into the process. The rest is planned,
  * and what tsrun does from outside is done, while the kernel builds.
  */
-function buildContainer(request: CreateRequest, plan: PlanContext, agent: Agent, state: ContainerState): void {
+function buildContainer(
+  request: CreateRequest,
+  plan: PlanContext,
+  agent: Agent,
+  state: ContainerState,
+  directory: number,
+): Filter | undefined {
   stage("encode build");
   const building = send(agent, [plan.build], plan.slots);
   const attached = plan.attach.steps.length;
@@ -255,6 +264,7 @@ function buildContainer(request: CreateRequest, plan: PlanContext, agent: Agent,
   completePlan(request, plan);
   stage("attach the process");
   runProgram({ ...plan.attach, steps: plan.attach.steps.slice(attached) }, sys, stepObserver());
+  const filter = prepareFilter(request.config, directory);
   stage("encode enter and identity");
   const entering = encode(agent, [plan.enter, plan.identity], plan.slots);
   stage("wait for build");
@@ -270,6 +280,7 @@ function buildContainer(request: CreateRequest, plan: PlanContext, agent: Agent,
   closePrepared(plan);
   for (const warning of plan.warnings) request.warn(warning);
   finish(entering);
+  return filter;
 }
 
 /**

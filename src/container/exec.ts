@@ -1,5 +1,5 @@
 import { AT_FDCWD, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
-import { type Agent, finish, finishExec, runInAgent, send, spawnAgent } from "../agent/session.ts";
+import { type Agent, finish, runInAgent, send, spawnAgent } from "../agent/session.ts";
 import { planCgroupJoin } from "../cgroup/cgroupfs.ts";
 import { type ContainerCgroup, containerCgroups } from "../cgroup/paths.ts";
 import { TsrunError } from "../errors.ts";
@@ -8,7 +8,7 @@ import { sys } from "../kernel/kernel.ts";
 import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
 import { stage, stepObserver } from "../kernel/trace.ts";
-import { planExecve, processEnvironment } from "../plan/command.ts";
+import { processEnvironment } from "../plan/command.ts";
 import { planSendPidfd } from "../plan/container.ts";
 import {
   type ExecPlan,
@@ -18,13 +18,15 @@ import {
   planInitialAffinity,
   planJoin,
 } from "../plan/exec.ts";
-import { program } from "../plan/step.ts";
 import type { Config, Process } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
 import { readHome } from "./create.ts";
 import { cgroupsOfInit } from "./exec-cgroups.ts";
+import { type Execution, execute } from "./execute.ts";
 import { openInit } from "./init-process.ts";
 import { enterScope } from "./scope.ts";
+import { savedFilter } from "./seccomp.ts";
+import { sendListener } from "./seccomp-listener.ts";
 
 export interface ContainerExec {
   readonly state: ContainerState;
@@ -69,7 +71,8 @@ function execInCgroups(request: ContainerExec, cgroups: readonly ContainerCgroup
   const { state, config, facts } = request;
   const { pidfd, root } = openContainer(state);
   const newKeyring = !state.start.no_new_keyring;
-  const planned: ExecRequest = { ...request, id: state.id, config, facts, pidfd, root, newKeyring };
+  const isFiltered = state.start.filter !== undefined;
+  const planned: ExecRequest = { ...request, id: state.id, config, facts, pidfd, root, newKeyring, isFiltered };
   const plan = newExecPlan();
   planInitialAffinity(plan, planned);
   const cgroup = planCgroupJoin(plan.join, plan.slots, cgroups);
@@ -120,14 +123,27 @@ function completeProcess(request: ContainerExec, plan: ExecPlan, agent: Agent, p
     // Of the container's own process they were said at create.
     if (request.pointer === "") for (const warning of plan.warnings) request.warn(warning);
     stage("start the program");
-    const last = program("exec", { silent: true });
-    planExecve(last, request.process, environment(request, plan, agent), request.preserveFds, request.pointer);
-    request.onProcess(pid, () => finishExec(send(agent, [last], plan.slots)));
+    const execution = executionOf(request, plan, agent, pid);
+    request.onProcess(pid, () => execute(agent, plan.slots, execution));
     return pid;
   } catch (error) {
     killAndReap(pid);
     throw error;
   }
+}
+
+function executionOf(request: ContainerExec, plan: ExecPlan, agent: Agent, pid: number): Execution {
+  const { state, config, process, pointer, preserveFds, directory } = request;
+  return {
+    process,
+    env: environment(request, plan, agent),
+    preserveFds,
+    pointer,
+    filter: savedFilter(directory, state.start),
+    lastCapabilities: plan.lastCapabilities,
+    sendListener: (descriptor) =>
+      sendListener({ profile: config.linux!.seccomp!, state, pid, isExec: true }, descriptor),
+  };
 }
 
 function environment({ process, extraEnv }: ContainerExec, plan: ExecPlan, agent: Agent): string[] {

@@ -99,8 +99,8 @@ function barrier(socket: number): void {
   sys("close", reads);
 }
 
-/** SCM_RIGHTS, unix(7): a struct cmsghdr of 16 bytes and the number. */
-function sendDescriptor(socket: number, text: string, fd: number): number {
+/** SCM_RIGHTS, unix(7): a struct cmsghdr of 16 bytes and the number. Returns how many bytes of the text were sent. */
+export function sendDescriptor(socket: number, text: string, fd: number): number {
   const SOL_SOCKET = 1n;
   const SCM_RIGHTS = 1n;
   const CMSG_LEN_4 = 20n;

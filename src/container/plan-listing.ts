@@ -1,7 +1,7 @@
 import { SPARE } from "../agent/layout.ts";
 import type { PlannedScope } from "../cgroup/systemd.ts";
 import { propertyText } from "../cgroup/unit-property.ts";
-import { planExecve, processEnvironment } from "../plan/command.ts";
+import { processEnvironment } from "../plan/command.ts";
 import { planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { planHook } from "../plan/hooks.ts";
@@ -9,9 +9,12 @@ import { passwdSlot } from "../plan/passwd.ts";
 import { nameApart, type PrintedStep, printProgram } from "../plan/print.ts";
 import { planRead } from "../plan/read.ts";
 import { type Program, program } from "../plan/step.ts";
+import { filterOf } from "../seccomp/filter.ts";
 import type { HookKind } from "../spec/types.ts";
 import { START_SOCKET } from "../state/names.ts";
+import { lastPrograms } from "./execute.ts";
 import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
+import { NATIVE } from "./seccomp.ts";
 
 export interface ListingRequest extends PlanRequest {
   readonly preserveFds: number;
@@ -150,6 +153,19 @@ function execStages(request: ListingRequest, plan: PlanContext): Stage[] {
   const process = request.config.process;
   if (process === undefined) return [];
   const env = processEnvironment(process, request.extraEnv, () => "<home>");
-  planExecve(plan.exec, process, env, request.preserveFds, "/process");
-  return [stage("init", plan.exec, "start: becomes the program")];
+  const profile = request.config.linux?.seccomp;
+  const { filter, exec } = lastPrograms(plan.slots, {
+    process,
+    env,
+    preserveFds: request.preserveFds,
+    pointer: "/process",
+    filter: profile === undefined ? undefined : filterOf(profile, NATIVE),
+    lastCapabilities: plan.lastCapabilities,
+  });
+  const note = "start: becomes the program";
+  if (filter === undefined) return [stage("init", exec, note)];
+  return [
+    stage("init", filter, "start: loads the filter, and waits until its listener is handed over"),
+    stage("init", exec, note),
+  ];
 }

@@ -1,12 +1,11 @@
 import { errnoNumber } from "../abi/errno.ts";
-import { type Agent, finishExec, send } from "../agent/session.ts";
+import type { Agent } from "../agent/session.ts";
 import { errorMessage, TsrunError } from "../errors.ts";
 import { runHooksInContainer } from "../hooks/in-container.ts";
 import { runHooks } from "../hooks/run.ts";
 import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
-import { planExecve } from "../plan/command.ts";
-import { program, type SlotTable, slotTable } from "../plan/step.ts";
+import { type SlotTable, slotTable } from "../plan/step.ts";
 import { unixAddress } from "../plan/terminal.ts";
 import type { Config } from "../spec/types.ts";
 import { lockContainer } from "../state/lock.ts";
@@ -15,9 +14,12 @@ import type { ContainerState } from "../state/state.ts";
 import { type Status, statusOf } from "../state/status.ts";
 import { openContainerDirectory, readSavedConfig, readState } from "../state/store.ts";
 import { destroy } from "./delete.ts";
+import { execute } from "./execute.ts";
 import { killInit } from "./init-process.ts";
 import { listenForReady, waitForReady } from "./notify.ts";
 import { countKills, type KillReason, withReason } from "./out-of-memory.ts";
+import { savedCapabilities, savedFilter } from "./seccomp.ts";
+import { sendListener } from "./seccomp-listener.ts";
 import { stateDocument } from "./state-document.ts";
 
 /** Runs the program of a created container: the work of the `start` command. */
@@ -105,11 +107,21 @@ export function startProcess(starting: Starting): void {
     const document = JSON.stringify(stateDocument(state, "created"));
     runHooksInContainer(agent, slots, "startContainer", hooks?.startContainer, document);
   }
-  const last = program("exec", { silent: true });
-  planExecve(last, config.process!, state.start.env, state.start.preserve_fds, "/process");
+  const filter = savedFilter(directory, state.start);
   // The socket is what tells created from running: gone before the program runs, so that nobody can start it twice.
   sys("unlinkat", directory, START_SOCKET, 0);
-  finishExec(send(agent, [last], slots));
+  execute(agent, slots, {
+    process: config.process!,
+    env: state.start.env,
+    preserveFds: state.start.preserve_fds,
+    pointer: "/process",
+    filter,
+    lastCapabilities: savedCapabilities(state.start),
+    sendListener: (descriptor) => {
+      const listening = { profile: config.linux!.seccomp!, state, pid: state.init_process_pid, isExec: false };
+      sendListener(listening, descriptor);
+    },
+  });
   sys("close", agent.socket);
   stage("poststart hooks");
   runPoststart(starting);

@@ -12,6 +12,9 @@ export interface CapabilitySets {
   readonly ambient: bigint;
 }
 
+/** What a process is left with after its seccomp filter was loaded. */
+export type LastCapabilities = Omit<CapabilitySets, "bounding" | "ambient">;
+
 /**
  * The sets that the config names, without what the kernel does not know or cannot grant: config.md, "Linux Process":
  * such a value MUST be logged as a warning. `grantable` is what this process could hand out at all.
@@ -76,10 +79,34 @@ export function planBoundingSet(
 
 /** The other sets, after the change of user (which clears them) and ambient last: it may only hold what the others do. */
 export function planCapabilitySets(program: Program, sets: CapabilitySets, pointer: string): void {
+  planCapset(program, sets, pointer);
+  add(program, {
+    call: "prctl",
+    args: [PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0],
+    what: "clear the ambient capabilities",
+    pointer: `${pointer}/capabilities/ambient`,
+  });
+  for (const [number, name] of capabilityNames.entries()) {
+    if (((sets.ambient >> BigInt(number)) & 1n) === 0n) continue;
+    add(program, {
+      call: "prctl",
+      args: [PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0],
+      what: `raise the ambient capability ${name}`,
+      pointer: `${pointer}/capabilities/ambient`,
+    });
+  }
+}
+
+/** The effective, permitted and inheritable ones. What is no longer permitted leaves the ambient set by itself. */
+export function planCapset(
+  program: Program,
+  { effective, permitted, inheritable }: LastCapabilities,
+  pointer: string,
+  hint?: string,
+): void {
   const low = (set: bigint) => set & 0xffffffffn;
   const high = (set: bigint) => set >> 32n;
   const pair = (first: bigint, second: bigint) => first | (second << 32n);
-  const { effective, permitted, inheritable, ambient } = sets;
   add(program, {
     call: "capset",
     args: [
@@ -93,20 +120,6 @@ export function planCapabilitySets(program: Program, sets: CapabilitySets, point
     ],
     what: "set the capabilities of the process",
     pointer: `${pointer}/capabilities`,
+    hint,
   });
-  add(program, {
-    call: "prctl",
-    args: [PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0],
-    what: "clear the ambient capabilities",
-    pointer: `${pointer}/capabilities/ambient`,
-  });
-  for (const [number, name] of capabilityNames.entries()) {
-    if (((ambient >> BigInt(number)) & 1n) === 0n) continue;
-    add(program, {
-      call: "prctl",
-      args: [PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0],
-      what: `raise the ambient capability ${name}`,
-      pointer: `${pointer}/capabilities/ambient`,
-    });
-  }
 }

@@ -4,6 +4,7 @@ import {
   candidates,
   environmentValue,
   mergeEnvironment,
+  planCloseOnExec,
   planExecve,
   planLookup,
   processEnvironment,
@@ -133,7 +134,8 @@ describe("lookup", () => {
 describe("execve", () => {
   function execve(process: Process, preserved = 0): Program {
     const planned = program("p");
-    planExecve(planned, process, ["A=1"], preserved, "/process");
+    planCloseOnExec(planned, preserved);
+    planExecve(planned, process, ["A=1"], "/process");
     return planned;
   }
 

@@ -1,7 +1,8 @@
+import type { ErrnoName } from "../abi/errno.ts";
 import { AT_FDCWD } from "../abi/fcntl.ts";
 import { CLOSE_RANGE_CLOEXEC, UINT_MAX } from "../abi/prctl.ts";
 import type { Process } from "../spec/types.ts";
-import { add, CAUSE, label, type Program, place, strings } from "./step.ts";
+import { add, CAUSE, label, type Program, place, type Slot, strings } from "./step.ts";
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -90,34 +91,52 @@ const F_OK = 0;
 const AT_EACCESS = 0x200;
 
 /**
- * The end: every descriptor that the process must not have is closed by execve itself, at the same moment at which the
- * agent ceases to exist.
+ * Every descriptor that the process must not have is closed by execve itself, at the same moment at which the agent ceases
+ * to exist.
  */
-export function planExecve(
-  program: Program,
-  process: Process,
-  env: readonly string[],
-  preserveFds: number,
-  pointer: string,
-): void {
-  const name = process.args[0]!;
-  const argv = strings(process.args);
-  const envp = strings(env);
+export function planCloseOnExec(program: Program, preserveFds: number): void {
   add(program, {
     call: "close_range",
     args: [3 + preserveFds, UINT_MAX, CLOSE_RANGE_CLOEXEC],
     what: "close what the process must not have",
   });
+}
+
+/** The end. `isMute`: the process cannot tell why this fails, for a seccomp filter keeps it from writing. */
+export function planExecve(
+  program: Program,
+  process: Process,
+  env: readonly string[],
+  pointer: string,
+  isMute = false,
+): void {
+  const name = process.args[0]!;
+  const argv = strings(process.args);
+  const envp = strings(env);
   const paths = candidates(process);
   for (const [i, path] of paths.entries()) {
     const isLast = i === paths.length - 1;
     add(program, {
       call: "execve",
       args: [path, argv, envp],
-      tolerate: isLast ? [] : ["ENOENT", "ENOTDIR", "EACCES"],
+      tolerate: isMute ? EXECVE_ERRORS : isLast ? [] : ["ENOENT", "ENOTDIR", "EACCES"],
       what: `execute ${JSON.stringify(path)}`,
       pointer: `${pointer}/args`,
       says: { "*": name.includes("/") ? `exec ${path}: ${CAUSE}` : `exec: ${JSON.stringify(name)}: ${CAUSE}` },
     });
   }
+  if (isMute) planMuteEnd(program);
+}
+
+/** What execve(2) lists, and what filters usually say. */
+const EXECVE_ERRORS: readonly ErrnoName[] =
+  "E2BIG EACCES EAGAIN EINVAL EIO EISDIR ELIBBAD ELOOP EMFILE ENAMETOOLONG ENFILE ENOENT ENOEXEC ENOMEM ENOSYS ENOTDIR EPERM ETXTBSY".split(
+    " ",
+  ) as ErrnoName[];
+
+/** As a shell does it. Where even that is denied, the result has nowhere to go to, and SIGSEGV is the end. */
+function planMuteEnd(program: Program): void {
+  const COMMAND_NOT_EXECUTED = 126;
+  const nowhere: Slot = { kind: "slot", name: "nowhere", index: 2 ** 24 };
+  add(program, { call: "exit_group", args: [COMMAND_NOT_EXECUTED], into: nowhere, what: "end without a word" });
 }

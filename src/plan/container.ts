@@ -126,7 +126,7 @@ export function planProcess(plan: PlanContext, request: ContainerRequest): void 
   if (context === undefined) return;
   planProcessAttributes(context);
   planOpenPasswd(plan.identity, plan.slots, root);
-  planIdentity(context);
+  plan.lastCapabilities = planIdentity(context);
   planLookup(plan.identity, context.process, context.pointer);
   if (plan.trial !== undefined) planDeath(plan);
 }
@@ -148,6 +148,7 @@ function processContext(plan: PlanContext, request: ContainerRequest, rootfs: Sl
     makesWorkingDirectory: true,
     stdio: config.process.terminal === true ? [] : request.stdio,
     warnings,
+    isFiltered: config.linux?.seccomp !== undefined,
   };
 }
 

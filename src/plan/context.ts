@@ -1,5 +1,6 @@
 import type { HostFacts } from "../host/facts.ts";
 import type { Config, IdMapping } from "../spec/types.ts";
+import type { LastCapabilities } from "./capabilities.ts";
 import type { Program, Slot, SlotTable } from "./step.ts";
 import type { Trial } from "./trial.ts";
 
@@ -66,6 +67,8 @@ export interface PlanContext {
   readonly trial?: Trial | undefined;
   /** Without a mount namespace: what was mounted in the caller's, in order; delete unmounts it in reverse. */
   readonly hostMounts: string[];
+  /** What planIdentity leaves to be set when the seccomp filter is loaded. */
+  lastCapabilities?: LastCapabilities | undefined;
 }
 
 /** `slot` must hold a descriptor of a user namespace with exactly these mappings, in tsrun, when `attach` runs. */

@@ -27,6 +27,7 @@ function requestOf(types: NamespaceType[], changes: Partial<ExecRequest> = {}): 
     pidfd: PIDFD,
     root: ROOT,
     console: undefined,
+    isFiltered: false,
     newKeyring: true,
     stdio: [],
     ...changes,

@@ -3,6 +3,7 @@ import { PR_SET_DUMPABLE, PR_SET_NAME } from "../abi/prctl.ts";
 import { CLONE_ARGS_SIZE_VER2, CLONE_INTO_CGROUP, CLONE_PARENT } from "../abi/sched.ts";
 import type { HostFacts } from "../host/facts.ts";
 import type { Config, ExecCpuAffinity, Namespace, Process } from "../spec/types.ts";
+import type { LastCapabilities } from "./capabilities.ts";
 import { planLookup } from "./command.ts";
 import { cpuSet } from "./cpu-list.ts";
 import { joinsWhenBorn, namespaceFlag, planBecomeRoot } from "./namespaces.ts";
@@ -35,6 +36,8 @@ export interface ExecPlan {
   readonly identity: Program;
   readonly pid: Slot;
   readonly warnings: string[];
+  /** What planIdentity leaves to be set when the seccomp filter is loaded. */
+  lastCapabilities?: LastCapabilities | undefined;
 }
 
 export interface ExecRequest {
@@ -49,6 +52,8 @@ export interface ExecRequest {
   readonly root: number;
   readonly console: number | undefined;
   readonly newKeyring: boolean;
+  /** The container has a seccomp filter. */
+  readonly isFiltered: boolean;
   readonly stdio: readonly number[];
 }
 
@@ -184,6 +189,7 @@ export function planExecProcess(plan: ExecPlan, request: ExecRequest): void {
     makesWorkingDirectory: false,
     stdio: request.process.terminal === true ? [] : request.stdio,
     warnings: plan.warnings,
+    isFiltered: request.isFiltered,
   };
   planProcessAttributes(context);
   if (request.console !== undefined) {
@@ -191,7 +197,7 @@ export function planExecProcess(plan: ExecPlan, request: ExecRequest): void {
     planTerminal(identity, { ...context, console, isConsole: false });
   }
   planOpenPasswd(identity, slots, rootfs);
-  planIdentity(context);
+  plan.lastCapabilities = planIdentity(context);
   planLookup(identity, request.process, request.pointer);
 }
 

@@ -142,6 +142,11 @@ function structFields(type: StructType, list: readonly Word[]): [string, string]
         ["cmsg_type", "SCM_RIGHTS"],
         ["cmsg_data", `[${value(at(2))}]`],
       ];
+    case "sock_fprog":
+      return [
+        ["len", value(at(0))],
+        ["filter", "{...}"],
+      ];
     default:
       return list.map((word, index) => [String(index), value(word)]);
   }
@@ -329,6 +334,8 @@ function specialCall(call: SyscallName, args: readonly Arg[]): string[] | undefi
       return [fd(a), oneOf(Number(b), names.ioctlNames()), ioctlArgument(Number(b), c)];
     case "prctl":
       return processControl(args);
+    case "seccomp":
+      return ["SECCOMP_SET_MODE_FILTER", flags(Number(b), names.seccompFlagNames()), value(c)];
     case "keyctl":
       return keyControl(args);
     case "ioprio_set": {

@@ -5,6 +5,7 @@ import * as mount from "../abi/mount.ts";
 import * as openat2 from "../abi/openat2.ts";
 import * as prctl from "../abi/prctl.ts";
 import * as sched from "../abi/sched.ts";
+import * as seccomp from "../abi/seccomp.ts";
 import * as socket from "../abi/socket.ts";
 import * as stat from "../abi/stat.ts";
 import type { Names } from "./print-values.ts";
@@ -69,3 +70,4 @@ export function keyPermissionNames(): Names {
     rights.map((right, bit) => [`KEY_${owner}_${right}`, 2 ** (bit + shift)] as const),
   );
 }
+export const seccompFlagNames = (): Names => named(seccomp, /^SECCOMP_FILTER_FLAG_/);

@@ -24,6 +24,7 @@ function contextOf(process: Partial<Process>, changes: Changes = {}): ProcessCon
     makesWorkingDirectory: false,
     stdio: [],
     warnings: [],
+    isFiltered: false,
     ...changes,
     process: { args: ["/bin/true"], cwd: "/", ...process },
     facts: testFacts(changes.facts),

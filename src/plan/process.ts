@@ -20,7 +20,13 @@ import { RLIMIT_NOFILE, rlimitNames } from "../abi/resource.ts";
 import { SCHED_ATTR_SIZE_VER0, schedulerFlags, schedulerPolicies } from "../abi/sched.ts";
 import type { HostFacts } from "../host/facts.ts";
 import type { Personality, Process } from "../spec/types.ts";
-import { capabilitySets, planBoundingSet, planCapabilitySets } from "./capabilities.ts";
+import {
+  type CapabilitySets,
+  capabilitySets,
+  type LastCapabilities,
+  planBoundingSet,
+  planCapabilitySets,
+} from "./capabilities.ts";
 import { planWriteProc } from "./namespaces.ts";
 import { openDestination, openInRoot } from "./paths.ts";
 import { add, bytes, CAUSE, label, type Program, place, type Slot, type SlotTable, slot, struct } from "./step.ts";
@@ -48,6 +54,8 @@ export interface ProcessContext {
   /** Which of 0, 1 and 2 should belong to the user of the process. */
   readonly stdio: readonly number[];
   readonly warnings: string[];
+  /** A seccomp filter will be loaded, see planFilter. */
+  readonly isFiltered: boolean;
 }
 
 /** What tsrun does to the waiting process from outside, with privileges that it does not have inside. */
@@ -152,8 +160,12 @@ export function planSessionKeyring(program: Program, slots: SlotTable, id: strin
  * bounding set (needs CAP_SETPCAP, which capset may take away) → keep capabilities over the change of user → groups, then
  * gid, then uid (each needs what the next gives up) → working directory as the user → capabilities (setuid cleared the
  * effective set) → no_new_privs → descriptor limit (nothing is opened after it but the program).
+ *
+ * Returns the capabilities that are left to be set when the seccomp filter is loaded: without no_new_privs that takes
+ * CAP_SYS_ADMIN, which the process keeps until then. Nobody can make use of it: the process is undumpable, and executes
+ * nothing but hooks, for which the bounding set holds.
  */
-export function planIdentity(context: ProcessContext): void {
+export function planIdentity(context: ProcessContext): LastCapabilities | undefined {
   const { process, identity, pointer, facts } = context;
   const everything = (1n << BigInt(facts.lastCapability + 1)) - 1n;
   const held = context.inUserNamespace ? everything : facts.boundingCapabilities;
@@ -171,7 +183,9 @@ export function planIdentity(context: ProcessContext): void {
   planWorkingDirectoryAsUser(context, entered);
   if (uid !== 0)
     add(identity, { call: "prctl", args: [PR_SET_KEEPCAPS, 0, 0, 0, 0], what: "end keeping capabilities" });
-  planCapabilitySets(identity, sets, pointer);
+  const admin = keptForFilter(context, sets, grantable);
+  const { effective, permitted } = sets;
+  planCapabilitySets(identity, { ...sets, effective: effective | admin, permitted: permitted | admin }, pointer);
   // A change of user makes a process visible to others of that user again.
   add(identity, { call: "prctl", args: [PR_SET_DUMPABLE, 0, 0, 0, 0], what: "hide the process from ptrace" });
   if (process.noNewPrivileges === true) {
@@ -190,6 +204,17 @@ export function planIdentity(context: ProcessContext): void {
     pointer: `${pointer}/user/umask`,
   });
   planDescriptorLimit(context);
+  return admin === 0n ? undefined : { effective, permitted, inheritable: sets.inheritable };
+}
+
+/** CAP_SYS_ADMIN, where it has to be kept for a while although the process is not to have it. */
+function keptForFilter(
+  { isFiltered, process }: ProcessContext,
+  { effective }: CapabilitySets,
+  grantable: bigint,
+): bigint {
+  if (!isFiltered || process.noNewPrivileges === true) return 0n;
+  return capabilityBit("CAP_SYS_ADMIN") & grantable & ~effective;
 }
 
 function planPersonality({ personality, identity, warnings }: ProcessContext): void {

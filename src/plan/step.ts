@@ -103,6 +103,7 @@ export type StructType =
   | "int"
   | "cpu_set"
   | "bpf_attr"
+  | "sock_fprog"
   | "u64";
 
 export type Arg = number | bigint | string | Slot | Data;

@@ -39,6 +39,7 @@ const OTHERS: readonly SeccompArch[] = ["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_
 const NAMES = "read write close personality clone socket accept4 semop shmat openat kcmp membarrier nonsense".split(
   " ",
 );
+const OPERATIONS = ["socket", "accept4", "semop", "shmat"];
 const VALUES = [0n, 1n, 8n, 0x20008n, 0x7e020000n, 0xffffffffn, 0x100000000n, 0x100000001n, 2n ** 63n, 2n ** 64n - 1n];
 
 const condition = fc.record({
@@ -150,7 +151,8 @@ const skipped = noLibseccomp !== undefined;
 if (skipped) console.log(`skipped, the comparison with libseccomp: ${noLibseccomp}`);
 
 // Where several conditional rules are about one call, libseccomp 2.5.4 forgets at times which half of an argument it has
-// loaded, and of rules with different actions its own order decides: that is left to the next test.
+// loaded, and of rules with different actions its own order decides: that is left to the next test. So are the operations
+// of socketcall and ipc, before which it sometimes does not load the number of the call.
 test.skipIf(skipped)("one rule for a call: the same as libseccomp's", () => {
   fc.assert(
     fc.property(profiles, (given) => {
@@ -177,7 +179,7 @@ function withoutOverlap(profile: Seccomp): Seccomp {
   const seen = new Set<string>();
   const syscalls = (profile.syscalls ?? []).map(({ names, args = [], ...rule }) => ({
     ...rule,
-    names: names.filter((name) => !seen.has(name) && seen.add(name)),
+    names: names.filter((name) => !OPERATIONS.includes(name) && !seen.has(name) && seen.add(name)),
     args: args.filter(({ index }, i) => args.findIndex((other) => other.index === index) === i),
   }));
   return { ...profile, syscalls: syscalls.filter(({ names }) => names.length > 0) };

@@ -17,7 +17,12 @@ import { type Decision, type Decisions, decisionsOf, NO_SUCH_CALL } from "./deci
  * Throws TsrunError when it is longer than the kernel takes.
  */
 export function compileSeccomp(profile: Seccomp, native: SeccompArch): Uint8Array {
-  const program = tryToCompile(profile, native);
+  return compileDecisions(decisionsFor(profile, native));
+}
+
+/** The same for a profile that has been looked into already. */
+export function compileDecisions(all: readonly Decisions[]): Uint8Array {
+  const program = tryToCompile(all);
   const count = program === undefined ? `more than ${BPF_MAXINSNS}` : lengthOf(program);
   if (program !== undefined && lengthOf(program) <= BPF_MAXINSNS) return program;
   throw new TsrunError(
@@ -27,10 +32,10 @@ export function compileSeccomp(profile: Seccomp, native: SeccompArch): Uint8Arra
 }
 
 /** Undefined when one call has so many conditions, several thousand, that they cannot even be followed. */
-function tryToCompile(profile: Seccomp, native: SeccompArch): Uint8Array | undefined {
+function tryToCompile(all: readonly Decisions[]): Uint8Array | undefined {
   const blocks = newBlocks();
   try {
-    return assemble(architectures(blocks, decisionsFor(profile, native)));
+    return assemble(architectures(blocks, all));
   } catch (error) {
     if (error instanceof RangeError) return undefined;
     throw error;

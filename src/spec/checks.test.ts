@@ -301,22 +301,7 @@ const cases: [string, Parameters<typeof config>[0], Parameters<typeof config>[0]
     { linux: { seccomp: { defaultAction: "SCMP_ACT_NOTIFY" } } },
     "/linux/seccomp/defaultAction SCMP_ACT_NOTIFY cannot be used as default action",
   ],
-  [
-    "notify write",
-    {},
-    {
-      linux: {
-        seccomp: { defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: ["write"], action: "SCMP_ACT_NOTIFY" }] },
-      },
-    },
-    "/linux/seccomp/syscalls/0/names SCMP_ACT_NOTIFY",
-  ],
-  [
-    "listener metadata",
-    {},
-    { linux: { seccomp: { defaultAction: "SCMP_ACT_ALLOW", listenerMetadata: "x" } } },
-    "/linux/seccomp/listenerMetadata",
-  ],
+  ...seccompCases(),
 ];
 
 test.each(cases)("%s", (_rule, good, bad, fault) => {
@@ -411,4 +396,42 @@ function resourceCases(): typeof cases {
     { linux: { resources: bad } },
     `/linux/resources${fault}`,
   ]);
+}
+
+/** Function declarations are there from the start. */
+function seccompCases(): typeof cases {
+  const withRule = (rule: object, more: object = {}) => ({
+    linux: { seccomp: { defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: ["read"], ...rule }], ...more } },
+  });
+  const listening = { listenerPath: "/run/agent.sock" };
+  const notify = { action: "SCMP_ACT_NOTIFY" };
+  const errno = (errnoRet: number, action = "SCMP_ACT_ERRNO") => withRule({ action, errnoRet });
+  const index = (index: number) =>
+    withRule({ action: "SCMP_ACT_ERRNO", args: [{ index, value: 0, op: "SCMP_CMP_EQ" }] });
+  const rule = "/linux/seccomp/syscalls/0";
+  return [
+    [
+      "notify write",
+      withRule(notify, listening),
+      withRule({ ...notify, names: ["write"] }, listening),
+      `${rule}/names SCMP_ACT_NOTIFY cannot be used for the write syscall`,
+    ],
+    ["notify nobody", withRule(notify, listening), withRule(notify), `${rule}/action SCMP_ACT_NOTIFY without`],
+    [
+      "listener path",
+      withRule(notify, listening),
+      withRule(notify, { listenerPath: "agent.sock" }),
+      '/linux/seccomp/listenerPath found "agent.sock"',
+    ],
+    [
+      "listener metadata",
+      withRule(notify, { ...listening, listenerMetadata: "x" }),
+      { linux: { seccomp: { defaultAction: "SCMP_ACT_ALLOW", listenerMetadata: "x" } } },
+      "/linux/seccomp/listenerMetadata",
+    ],
+    ["errnoRet", errno(4095), errno(4096), `${rule}/errnoRet found 4096`],
+    ["errnoRet for a tracer", errno(65535, "SCMP_ACT_TRACE"), errno(65536, "SCMP_ACT_TRACE"), `${rule}/errnoRet`],
+    ["argument index", index(5), index(6), `${rule}/args/0/index found 6`],
+    ["empty name", errno(1), withRule({ names: [""], action: "SCMP_ACT_ERRNO" }), `${rule}/names found`],
+  ];
 }

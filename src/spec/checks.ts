@@ -10,13 +10,13 @@ import {
   namespacePathsAreAbsolute,
   namespacesAreUnique,
   personalityFlagsAreReserved,
-  seccompNotifyHasListener,
   timeOffsetsHaveNamespace,
 } from "./checks/linux.ts";
 import { mountsMakeSense } from "./checks/mounts.ts";
 import { checkProcessRules } from "./checks/process.ts";
 import { addFault, type ConfigCheck, type Report } from "./checks/report.ts";
 import { checkResources, resourcesMakeSense } from "./checks/resources.ts";
+import { seccompMakesSense } from "./checks/seccomp.ts";
 import { sysctlsAreNamespaced } from "./checks/sysctl.ts";
 import type { Config, Process, Resources } from "./types.ts";
 
@@ -43,7 +43,7 @@ export function checkConfig(config: Config, tolerant: boolean): Report {
     [linux?.resources, resourcesMakeSense],
     [linux?.sysctl, sysctlsAreNamespaced],
     [linux?.maskedPaths ?? linux?.readonlyPaths, maskedPathsAreAbsolute],
-    [linux?.seccomp, seccompNotifyHasListener],
+    [linux?.seccomp, seccompMakesSense],
     [linux?.personality, personalityFlagsAreReserved],
   ];
   for (const [subject, check] of checks) {

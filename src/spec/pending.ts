@@ -9,7 +9,6 @@ export function pendingProperties({ process, linux }: Config): string[] {
     ["process.apparmorProfile", process?.apparmorProfile],
     ["process.selinuxLabel", process?.selinuxLabel],
     ["linux.mountLabel", linux?.mountLabel],
-    ["linux.seccomp", linux?.seccomp],
     ["linux.intelRdt", linux?.intelRdt],
     ["linux.netDevices", linux?.netDevices],
     ["linux.memoryPolicy", linux?.memoryPolicy],

@@ -4,6 +4,8 @@ import { TsrunError } from "../errors.ts";
 export const STATE = "state.json";
 export const DRAFT = "state.json.new";
 export const CONFIG = "config.json";
+/** The seccomp filter, as struct sock_filter[]. */
+export const FILTER = "seccomp.bpf";
 /** The agent of a created container listens here until start tells it to go on. */
 export const START_SOCKET = "exec.sock";
 

@@ -46,4 +46,10 @@ export interface StartState {
   readonly agent_socket: number;
   /** The caller's session keyring was kept; exec keeps it too. */
   readonly no_new_keyring: boolean;
+  /** What seccomp.bpf is loaded with; absent without linux.seccomp. */
+  readonly filter?: { readonly flags: number; readonly notifies: boolean; readonly is_mute: boolean } | undefined;
+  /** Capabilities that are left to be set when the filter is loaded: sets of bits, in decimal digits. */
+  readonly last_capabilities?:
+    | { readonly effective: string; readonly permitted: string; readonly inheritable: string }
+    | undefined;
 }

@@ -5,6 +5,7 @@
  *     state.json.new   the same while create is at work, or of one that was killed; always replaced as a whole
  *     config.json      the configuration as it was at create, with later updates of linux.resources: later changes of
  *                      the bundle's have no effect
+ *     seccomp.bpf      the compiled linux.seccomp, for start and exec
  *     exec.sock        where a created container waits for start
  *
  * A directory is handled through its descriptor, which also carries the lock (lock.ts).
@@ -12,11 +13,11 @@
 import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
 import { AT_FDCWD, AT_REMOVEDIR, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } from "../abi/fcntl.ts";
 import { TsrunError } from "../errors.ts";
-import { close, directoriesIn, openDirectory, readText, removeTree, writeAll } from "../kernel/files.ts";
+import { close, directoriesIn, openDirectory, readBytes, readText, removeTree, writeAll } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { utf8 } from "../text.ts";
 import { lockNew } from "./lock.ts";
-import { CONFIG, DRAFT, doesNotExist, START_SOCKET, STATE } from "./names.ts";
+import { CONFIG, DRAFT, doesNotExist, FILTER, START_SOCKET, STATE } from "./names.ts";
 import { parseState } from "./parse-state.ts";
 import type { ContainerState } from "./state.ts";
 
@@ -128,6 +129,16 @@ export function replaceConfig(directory: number, text: string): void {
   if (renamed < 0) throw fault("rename", `${CONFIG}.new`, renamed);
 }
 
+export function saveFilter(directory: number, program: Uint8Array): void {
+  writeBytes(directory, FILTER, program);
+}
+
+export function readFilter(directory: number): Uint8Array {
+  const program = readBytes(FILTER, directory, O_NOFOLLOW);
+  if (typeof program === "number") throw fault("read the container's saved", FILTER, program);
+  return program;
+}
+
 /** The text of config.json as it was at create, but for what update has changed. */
 export function readSavedConfig(directory: number): string {
   const text = readText(CONFIG, directory, O_NOFOLLOW);
@@ -136,10 +147,14 @@ export function readSavedConfig(directory: number): string {
 }
 
 function writeWhole(directory: number, name: string, text: string): void {
+  writeBytes(directory, name, utf8(text));
+}
+
+function writeBytes(directory: number, name: string, bytes: Uint8Array): void {
   const flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
   const fd = sys("openat", directory, name, flags, 0o600);
   if (fd < 0) throw fault("create", name, fd);
-  const written = writeAll(fd, utf8(text));
+  const written = writeAll(fd, bytes);
   close(fd);
   if (written < 0) throw fault("write", name, written);
 }
@@ -198,7 +213,7 @@ export function removeContainerDirectory(root: string, id: string): void {
 function removeKnown(id: string, parent: number): boolean {
   const directory = openDirectory(id, parent, O_NOFOLLOW);
   if (directory < 0) return false;
-  for (const name of [STATE, CONFIG, START_SOCKET]) sys("unlinkat", directory, name, 0);
+  for (const name of [STATE, CONFIG, START_SOCKET, FILTER]) sys("unlinkat", directory, name, 0);
   close(directory);
   return sys("unlinkat", parent, id, AT_REMOVEDIR) === 0;
 }

@@ -83,22 +83,6 @@ export const devicesHaveNumbers: ConfigCheck = ({ linux }, report) => {
   );
 };
 
-/** Rules of config-linux.md "Seccomp" about SCMP_ACT_NOTIFY, with runc's texts. */
-export const seccompNotifyHasListener: ConfigCheck = ({ linux }, report) => {
-  const seccomp = linux?.seccomp;
-  if (seccomp === undefined) return;
-  if (seccomp.defaultAction === "SCMP_ACT_NOTIFY") {
-    addFault(report, "/linux/seccomp/defaultAction", "SCMP_ACT_NOTIFY cannot be used as default action");
-  }
-  if ((seccomp.listenerMetadata ?? "") !== "" && (seccomp.listenerPath ?? "") === "") {
-    addFault(report, "/linux/seccomp/listenerMetadata", "found without listenerPath", "given only together with it");
-  }
-  for (const [at, { action, names }] of (seccomp.syscalls ?? []).entries()) {
-    if (action !== "SCMP_ACT_NOTIFY" || !names.includes("write")) continue;
-    addFault(report, `/linux/seccomp/syscalls/${at}/names`, "SCMP_ACT_NOTIFY cannot be used for the write syscall");
-  }
-};
-
 export const personalityFlagsAreReserved: ConfigCheck = ({ linux }, report) => {
   if ((linux?.personality?.flags ?? []).length === 0) return;
   report.warnings.push("linux.personality.flags is reserved by the specification and was ignored");

@@ -1,0 +1,104 @@
+import { errnoNumber, errnoText } from "../abi/errno.ts";
+import { TsrunError } from "../errors.ts";
+import { sleep } from "../kernel/files.ts";
+import { sys } from "../kernel/kernel.ts";
+import { unixAddress } from "../plan/terminal.ts";
+import type { Seccomp } from "../spec/types.ts";
+import type { ContainerState } from "../state/state.ts";
+import { utf8 } from "../text.ts";
+import { sendDescriptor } from "./notify.ts";
+import { stateDocument } from "./state-document.ts";
+
+/** How long the seccomp agent may take to accept and read one small message. */
+const PATIENCE_MS = 10_000;
+const EAGAIN = -errnoNumber("EAGAIN");
+const EINTR = -errnoNumber("EINTR");
+const POINTER = "/linux/seccomp/listenerPath";
+
+export interface ListenerRequest {
+  readonly profile: Seccomp;
+  readonly state: ContainerState;
+  /** The process that has loaded the filter, as tsrun sees it, and whether exec has added it to a container that runs. */
+  readonly pid: number;
+  readonly isExec: boolean;
+}
+
+/**
+ * Gives the listener, descriptor `theirs` of the process, to the seccomp agent at listenerPath (config-linux.md,
+ * "ContainerProcessState"): a connection for each, one JSON document, the descriptor with its first byte, end of file.
+ */
+export function sendListener(request: ListenerRequest, theirs: number): void {
+  const listener = takeDescriptor(request.pid, theirs);
+  try {
+    sendState(request, listener);
+  } finally {
+    sys("close", listener);
+  }
+}
+
+function takeDescriptor(pid: number, theirs: number): number {
+  const pidfd = sys("pidfd_open", pid, 0);
+  const listener = pidfd < 0 ? pidfd : sys("pidfd_getfd", pidfd, theirs, 0);
+  if (pidfd >= 0) sys("close", pidfd);
+  if (listener >= 0) return listener;
+  throw new TsrunError(
+    `cannot take the seccomp listener from process ${pid}: ${errnoText(-listener)} (linux.seccomp.listenerPath)`,
+    { code: "EPERM", step: "pidfd_getfd", pointer: POINTER, hint: "it takes CAP_SYS_PTRACE" },
+  );
+}
+
+function sendState({ profile, state, pid, isExec }: ListenerRequest, listener: number): void {
+  const text = JSON.stringify({
+    ociVersion: state.ociVersion,
+    fds: ["seccompFd"],
+    pid,
+    ...(profile.listenerMetadata === undefined ? {} : { metadata: profile.listenerMetadata }),
+    state: stateDocument(state, isExec ? "running" : "creating"),
+  });
+  const path = profile.listenerPath ?? "";
+  const connection = connect(path);
+  try {
+    let sent = patiently(path, () => sendDescriptor(connection, text, listener));
+    for (const bytes = utf8(text); sent < bytes.length; ) {
+      sent += patiently(path, () => sys("write", connection, bytes.subarray(sent), bytes.length - sent));
+    }
+  } finally {
+    sys("close", connection);
+  }
+}
+
+function connect(path: string): number {
+  const AF_UNIX = 1;
+  const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;
+  const address = unixAddress(path);
+  const connection = sys("socket", AF_UNIX, SOCK_STREAM_NONBLOCK_CLOEXEC, 0);
+  try {
+    patiently(path, () => sys("connect", connection, address, address.length));
+    return connection;
+  } catch (error) {
+    sys("close", connection);
+    throw error;
+  }
+}
+
+/** Again as long as the other side has no room, but not for ever: an agent that hangs must not hang the runtime. */
+function patiently(path: string, action: () => number): number {
+  const LOOK_EVERY_MS = 10;
+  for (let waited = 0; ; waited += LOOK_EVERY_MS) {
+    const result = action();
+    if (result >= 0) return result;
+    if (result !== EAGAIN && result !== EINTR) throw failed(path, errnoText(-result), -result);
+    if (waited >= PATIENCE_MS) throw failed(path, `no answer in ${PATIENCE_MS / 1000} seconds`, -EAGAIN);
+    sleep(LOOK_EVERY_MS);
+  }
+}
+
+/** The beginning is runc's, which engines know. */
+function failed(path: string, cause: string, errno: number): TsrunError {
+  return new TsrunError(
+    `failed to connect with seccomp agent at ${JSON.stringify(path)}: ${cause} (linux.seccomp.listenerPath)`,
+    { code: errno === -EAGAIN ? "ETIMEDOUT" : "ECONNREFUSED", step: "connect", pointer: POINTER, hint: HINT },
+  );
+}
+
+const HINT = "whoever decides on the calls has to listen there before the container starts";

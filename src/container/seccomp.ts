@@ -1,0 +1,50 @@
+import { nativeArch } from "../abi/syscalls.ts";
+import type { LastCapabilities } from "../plan/capabilities.ts";
+import { type Filter, filterOf } from "../seccomp/filter.ts";
+import type { Config, SeccompArch } from "../spec/types.ts";
+import type { StartState } from "../state/state.ts";
+import { readFilter, saveFilter } from "../state/store.ts";
+
+/** The name that linux.seccomp has for this machine's own architecture. */
+export const NATIVE: SeccompArch = nativeArch === "x86-64" ? "SCMP_ARCH_X86_64" : "SCMP_ARCH_AARCH64";
+
+/** The filter of a new container, which start and exec find in its state directory. */
+export function prepareFilter({ linux }: Config, directory: number): Filter | undefined {
+  if (linux?.seccomp === undefined) return undefined;
+  const filter = filterOf(linux.seccomp, NATIVE);
+  saveFilter(directory, filter.program);
+  return filter;
+}
+
+/** What start and exec need to know of it. */
+export function filterState(
+  filter: Filter | undefined,
+  last: LastCapabilities | undefined,
+): Pick<StartState, "filter" | "last_capabilities"> {
+  if (filter === undefined) return {};
+  const { flags, notifies, isMute } = filter;
+  const state = { filter: { flags, notifies, is_mute: isMute } };
+  if (last === undefined) return state;
+  const { effective, permitted, inheritable } = last;
+  return {
+    ...state,
+    last_capabilities: {
+      effective: String(effective),
+      permitted: String(permitted),
+      inheritable: String(inheritable),
+    },
+  };
+}
+
+/** The filter that the container was created with. */
+export function savedFilter(directory: number, { filter }: StartState): Filter | undefined {
+  if (filter === undefined) return undefined;
+  const { flags, notifies, is_mute: isMute } = filter;
+  return { program: readFilter(directory), flags, notifies, isMute };
+}
+
+export function savedCapabilities({ last_capabilities: last }: StartState): LastCapabilities | undefined {
+  if (last === undefined) return undefined;
+  const { effective, permitted, inheritable } = last;
+  return { effective: BigInt(effective), permitted: BigInt(permitted), inheritable: BigInt(inheritable) };
+}

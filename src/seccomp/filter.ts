@@ -1,0 +1,67 @@
+import {
+  SECCOMP_FILTER_FLAG_LOG,
+  SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+  SECCOMP_RET_ACTION_FULL,
+  SECCOMP_RET_ALLOW,
+  SECCOMP_RET_LOG,
+  SECCOMP_RET_USER_NOTIF,
+} from "../abi/seccomp.ts";
+import { TsrunError } from "../errors.ts";
+import type { Seccomp, SeccompArch, SeccompFlag } from "../spec/types.ts";
+import { compileDecisions, decisionsFor } from "./compile.ts";
+import type { Decisions } from "./decisions.ts";
+
+/** linux.seccomp as the kernel takes it. */
+export interface Filter {
+  /** struct sock_filter[]. */
+  readonly program: Uint8Array;
+  /** SECCOMP_FILTER_FLAG_…, but for NEW_LISTENER. */
+  readonly flags: number;
+  /** Some call is decided by who listens at listenerPath. */
+  readonly notifies: boolean;
+  /** The filter may keep the process from telling why its program could not be executed. */
+  readonly isMute: boolean;
+}
+
+/** Compiles a profile, and looks whether a container can start under it. */
+export function filterOf(profile: Seccomp, native: SeccompArch): Filter {
+  const all = decisionsFor(profile, native);
+  const notifies = (profile.syscalls ?? []).some(({ action }) => action === "SCMP_ACT_NOTIFY");
+  const own = all[0]!;
+  mustAllow(own, "execve", "the container's own start");
+  for (const name of notifies ? ["write", "recvfrom"] : []) mustAllow(own, name, "handing over the listener");
+  const isMute = !answers(own, "write").every((answer) => answer === "allow");
+  return { program: compileDecisions(all), flags: flagsOf(profile.flags), notifies, isMute };
+}
+
+function mustAllow(decisions: Decisions, name: string, what: string): void {
+  if (!answers(decisions, name).every((answer) => answer === "deny")) return;
+  throw new TsrunError(`the seccomp profile denies ${name}, which ${what} needs (linux.seccomp)`, {
+    code: "EINVAL",
+    pointer: "/linux/seccomp",
+    hint: `allow ${name} in linux.seccomp.syscalls`,
+  });
+}
+
+/** What may come of a call, as far as no argument is known. */
+function answers({ architecture, calls, other }: Decisions, name: string): ("allow" | "ask" | "deny")[] {
+  const rules = calls.get(architecture.numbers.get(name) ?? -1) ?? other;
+  return rules.map(({ returns }) => {
+    const action = (returns & SECCOMP_RET_ACTION_FULL) >>> 0;
+    if (action === SECCOMP_RET_USER_NOTIF) return "ask";
+    return action === SECCOMP_RET_ALLOW || action === SECCOMP_RET_LOG ? "allow" : "deny";
+  });
+}
+
+/** TSYNC asks for nothing more: a process that begins has one thread. Without a list it is SPEC_ALLOW, as with runc. */
+function flagsOf(names: readonly SeccompFlag[] | undefined): number {
+  if (names === undefined) return SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+  const bits: Readonly<Record<SeccompFlag, number>> = {
+    SECCOMP_FILTER_FLAG_TSYNC: 0,
+    SECCOMP_FILTER_FLAG_LOG,
+    SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+  };
+  return names.reduce((sum, name) => sum | bits[name], 0);
+}

@@ -1,0 +1,229 @@
+import { expect } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { type Config, grant } from "./helpers/config.ts";
+import { type Bundle, type Change, mustSucceed, type RunOptions, suite } from "./helpers/suite.ts";
+import { type OneCall, writeSyscallProgram } from "./helpers/syscall-program.ts";
+
+const { test, bundle, run, started, exec, create, start, see } = suite("seccomp");
+
+const notX86 = process.arch === "x64" ? undefined : "the programs that make the calls are x86-64";
+
+type Profile = NonNullable<Config["linux"]["seccomp"]>;
+type Rule = NonNullable<Profile["syscalls"]>[number];
+
+/** getpgrp(2) takes no arguments, so that it can be given any. In a container it returns 1: the first process leads a group. */
+const GETPGRP = 111;
+const GETPGRP_32 = 65;
+const GETPGRP_X32 = 0x40000000 + GETPGRP;
+const DONE = 255;
+const EPERM = 1;
+const ENOSYS = 38;
+const SIGSYS = 128 + 31;
+
+function allowing(...syscalls: Rule[]): Profile {
+  return { defaultAction: "SCMP_ACT_ALLOW", syscalls };
+}
+
+const getpgrp = (action: string, more: Partial<Rule> = {}): Rule => ({ names: ["getpgrp"], action, ...more });
+
+/** A container whose program makes one call. */
+function caller(profile: Profile, call: OneCall, change?: Change): Bundle {
+  const b = bundle((config, at) => {
+    config.linux.seccomp = profile;
+    config.process.args = ["/tmp/call"];
+    config.process.noNewPrivileges = true;
+    change?.(config, at);
+  });
+  writeSyscallProgram(`${b.rootfs}/tmp/call`, call);
+  return b;
+}
+
+/** The exit status of a program that makes one call. */
+function outcome(profile: Profile, call: OneCall = { number: GETPGRP }, change?: Change, options?: RunOptions): number {
+  return run(caller(profile, call, change), options).status;
+}
+
+const ACTIONS: readonly (readonly [title: string, rule: Rule, status: number])[] = [
+  ["ERRNO is EPERM", getpgrp("SCMP_ACT_ERRNO"), EPERM],
+  ["ERRNO with a number", getpgrp("SCMP_ACT_ERRNO", { errnoRet: 95 }), 95],
+  ["ERRNO 0: nothing is done, without an error", getpgrp("SCMP_ACT_ERRNO", { errnoRet: 0 }), 0],
+  ["KILL", getpgrp("SCMP_ACT_KILL"), SIGSYS],
+  ["KILL_THREAD", getpgrp("SCMP_ACT_KILL_THREAD"), SIGSYS],
+  ["KILL_PROCESS", getpgrp("SCMP_ACT_KILL_PROCESS"), SIGSYS],
+  ["TRAP", getpgrp("SCMP_ACT_TRAP"), SIGSYS],
+  ["TRACE without a tracer", getpgrp("SCMP_ACT_TRACE", { errnoRet: 7 }), ENOSYS],
+  ["LOG", getpgrp("SCMP_ACT_LOG"), DONE],
+  ["ALLOW", getpgrp("SCMP_ACT_ALLOW"), DONE],
+];
+for (const [title, rule, status] of ACTIONS) {
+  test(title, () => expect(outcome(allowing(rule))).toBe(status), { skip: notX86 });
+}
+
+/** Operator, value, valueTwo; then arguments and whether the rule applies to them. */
+const CONDITIONS: readonly (readonly [op: string, value: bigint, two: bigint, hit: bigint[], miss: bigint[]])[] = [
+  ["SCMP_CMP_EQ", 0x100000002n, 0n, [0x100000002n], [2n, 0x100000003n, 0x200000002n]],
+  ["SCMP_CMP_NE", 2n ** 64n - 1n, 0n, [0n, 0xffffffffn], [2n ** 64n - 1n]],
+  ["SCMP_CMP_GT", 0x1ffffffffn, 0n, [0x200000000n], [0x1ffffffffn, 0xffffffffn]],
+  ["SCMP_CMP_GE", 2n ** 63n, 0n, [2n ** 63n], [2n ** 63n - 1n]],
+  ["SCMP_CMP_LT", 0x100000000n, 0n, [0xffffffffn], [0x100000000n, 2n ** 63n]],
+  ["SCMP_CMP_LE", 0x100000000n, 0n, [0x100000000n, 1n], [0x100000001n, 2n ** 63n]],
+  ["SCMP_CMP_MASKED_EQ", 0xff000000ffn, 0x1200000034n, [0xab120000cd34n & ~0xff00n], [0x1200000035n, 0x1300000034n]],
+];
+for (const [op, value, valueTwo, hits, misses] of CONDITIONS) {
+  test(
+    `${op} of 64 bits`,
+    () => {
+      const says = (argument: bigint) => {
+        const b = caller(allowing(), { number: GETPGRP, args: [0n, argument] });
+        // Of more digits than a double has: written by hand.
+        const args = `[{"index":1,"op":"${op}","value":${value},"valueTwo":${valueTwo}}]`;
+        const rule = `{"names":["getpgrp"],"action":"SCMP_ACT_ERRNO","args":${args}}`;
+        const text = readFileSync(`${b.dir}/config.json`, "utf8").replace(/"syscalls": \[\]/, `"syscalls": [${rule}]`);
+        writeFileSync(`${b.dir}/config.json`, text);
+        return run(b).status;
+      };
+      expect(hits.map(says)).toEqual(hits.map(() => EPERM));
+      expect(misses.map(says)).toEqual(misses.map(() => DONE));
+    },
+    { skip: notX86 },
+  );
+}
+
+test(
+  "conditions on two arguments; two on one argument",
+  () => {
+    const equal = (index: number, value: number) => ({ index, op: "SCMP_CMP_EQ", value });
+    const says = (args: NonNullable<Rule["args"]>, first: bigint, second: bigint) =>
+      outcome(allowing(getpgrp("SCMP_ACT_ERRNO", { args })), { number: GETPGRP, args: [first, second] });
+    const both = [equal(0, 1), equal(1, 2)];
+    expect([says(both, 1n, 2n), says(both, 1n, 3n)]).toEqual([EPERM, DONE]);
+    const either = [equal(0, 1), equal(0, 2)];
+    expect([says(either, 2n, 0n), says(either, 3n, 0n)]).toEqual([EPERM, DONE]);
+  },
+  { skip: notX86 },
+);
+
+test(
+  "calls newer than the profile do not exist; others get the default",
+  () => {
+    const names = ["execve", "exit", "write", "openat2", "capset", "close_range", "recvfrom"];
+    const profile: Profile = {
+      defaultAction: "SCMP_ACT_ERRNO",
+      defaultErrnoRet: 77,
+      architectures: ["SCMP_ARCH_X86_64"],
+      syscalls: [{ names, action: "SCMP_ACT_ALLOW" }],
+    };
+    const OPENAT2 = 437;
+    expect(outcome(profile)).toBe(77);
+    expect(outcome(profile, { number: OPENAT2 + 5 })).toBe(ENOSYS);
+  },
+  { skip: notX86 },
+);
+
+test(
+  "i386 and x32: killed, or by numbers of their own",
+  () => {
+    const rule = getpgrp("SCMP_ACT_ERRNO");
+    const call32 = { number: GETPGRP_32, is32: true };
+    expect(outcome(allowing(rule), call32)).toBe(SIGSYS);
+    expect(outcome({ ...allowing(rule), architectures: ["SCMP_ARCH_X86"] }, call32)).toBe(EPERM);
+    expect(outcome(allowing(rule), { number: GETPGRP_X32 })).toBe(SIGSYS);
+    expect(outcome({ ...allowing(rule), architectures: ["SCMP_ARCH_X32"] }, { number: GETPGRP_X32 })).toBe(EPERM);
+  },
+  { skip: notX86 },
+);
+
+const STATUS = "grep -E '^(NoNewPrivs|Seccomp|CapPrm|CapEff|CapAmb)' /proc/self/status";
+const docker = JSON.parse(readFileSync(resolve(import.meta.dir, "../src/spec/testdata/docker-29.json"), "utf8"));
+
+/** Docker's own profile: what it denies is denied, and the process has exactly what its config says. */
+const PROCESSES: readonly (readonly [title: string, change: (process: Config["process"]) => void, caps: string])[] = [
+  ["root", () => {}, "20"],
+  ["a user", (process) => (process.user = { uid: 1000, gid: 1000 }), "0"],
+  ["no capabilities", (process) => (process.capabilities = {}), "0"],
+  ["CAP_SYS_ADMIN of its own", (process) => grantAdmin(process), "200020"],
+];
+
+function grantAdmin(process: Config["process"]): void {
+  const names = ["CAP_KILL", "CAP_SYS_ADMIN"];
+  process.capabilities = { bounding: names, effective: names, permitted: names };
+}
+
+for (const noNewPrivileges of [true, false]) {
+  for (const [title, change, caps] of PROCESSES) {
+    test(`Docker's profile, noNewPrivileges ${noNewPrivileges}: ${title}`, () => {
+      const b = bundle((config) => {
+        config.linux.seccomp = docker.linux.seccomp;
+        Object.assign(config.process, {
+          noNewPrivileges,
+          args: ["/bin/sh", "-c", `${STATUS}; unshare -U true; echo $?`],
+        });
+        change(config.process);
+      });
+      const seen = mustSucceed(run(b)).stdout;
+      const set = (name: string) => new RegExp(`^${name}:\\t0*([0-9a-f]+)$`, "m").exec(seen)?.[1];
+      expect([set("CapPrm"), set("CapEff"), set("CapAmb")]).toEqual([caps, caps, "0"]);
+      expect(seen).toContain(`NoNewPrivs:\t${noNewPrivileges ? 1 : 0}\nSeccomp:\t2\n`);
+      expect(seen.trimEnd()).toEndWith("1");
+    });
+  }
+
+  test(`create, start and exec, noNewPrivileges ${noNewPrivileges}`, () => {
+    const b = bundle((config) => {
+      config.linux.seccomp = docker.linux.seccomp;
+      Object.assign(config.process, { noNewPrivileges, args: ["/bin/sleep", "1000"] });
+    });
+    mustSucceed(create(b));
+    mustSucceed(start(b));
+    const seen = mustSucceed(exec(b, ["/bin/sh", "-c", `${STATUS}; unshare -U true; echo $?`])).stdout;
+    expect(seen).toContain(`NoNewPrivs:\t${noNewPrivileges ? 1 : 0}\nSeccomp:\t2\n`);
+    expect(seen).toMatch(/^CapEff:\t0+20$/m);
+    expect(seen.trimEnd()).toEndWith("1");
+  });
+}
+
+test("ambient capabilities outlive the filter", () => {
+  const names = ["CAP_KILL"];
+  const change: Change = (config) => {
+    config.linux.seccomp = allowing(getpgrp("SCMP_ACT_LOG"));
+    config.process.user = { uid: 1000, gid: 1000 };
+    config.process.capabilities = {
+      bounding: names,
+      effective: names,
+      permitted: names,
+      inheritable: names,
+      ambient: names,
+    };
+  };
+  expect(see(STATUS, change)).toMatch(/^CapAmb:\t0+20$/m);
+});
+
+test("a user namespace", () => {
+  const change: Change = (config) => {
+    config.linux.namespaces.push({ type: "user" });
+    config.linux.uidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+    config.linux.gidMappings = [{ containerID: 0, hostID: 100000, size: 65536 }];
+    config.linux.seccomp = allowing(getpgrp("SCMP_ACT_LOG"));
+  };
+  expect(see(STATUS, change)).toContain("Seccomp:\t2");
+});
+
+test(
+  "exec in a container: the same filter, and a process with other capabilities",
+  () => {
+    const b = started((config) => {
+      config.linux.seccomp = allowing(getpgrp("SCMP_ACT_ERRNO", { errnoRet: 33 }));
+      grant(config, "CAP_SYS_ADMIN");
+    });
+    writeSyscallProgram(`${b.rootfs}/tmp/call`, { number: GETPGRP });
+    expect(exec(b, ["/tmp/call"]).status).toBe(33);
+    expect(exec(b, ["/tmp/call"], { flags: ["--user", "1000:1000"] }).status).toBe(33);
+  },
+  { skip: notX86 },
+);
+
+test("unknown system calls are passed over", () => {
+  const profile = allowing({ names: ["no_such_call", "__proto__", "getpgrp"], action: "SCMP_ACT_LOG" });
+  expect(see("echo here", (config) => (config.linux.seccomp = profile))).toBe("here");
+});
