@@ -1,0 +1,169 @@
+import { expect } from "bun:test";
+import { writeFileSync } from "node:fs";
+import type { Seccomp } from "./helpers/config.ts";
+import { closeListener, nextCall } from "./helpers/seccomp-agent.ts";
+import { type Message, unixSocket } from "./helpers/sockets.ts";
+import { type Bundle, type Change, mustSucceed, RUNTIME_NAME, suite } from "./helpers/suite.ts";
+import { writeSyscallProgram } from "./helpers/syscall-program.ts";
+
+const { test, bundle, run, refusal, runtimeBeside, home, create, start, status, after } = suite("seccomp-notify");
+
+const skip = process.arch === "x64" ? undefined : "the programs that make the calls are x86-64";
+
+const GETPGRP = 111;
+const EXECVE = 59;
+const GREETING = "who may do what";
+
+let sockets = 0;
+
+/** A socket for the runtime to connect to, and a profile that asks about these calls there. */
+function agent(...names: string[]) {
+  const path = `${home}/${++sockets}.sock`;
+  const socket = unixSocket(path, "stream");
+  after(() => socket.close());
+  const profile: Seccomp = {
+    defaultAction: "SCMP_ACT_ALLOW",
+    listenerPath: path,
+    listenerMetadata: GREETING,
+    syscalls: [{ names, action: "SCMP_ACT_NOTIFY" }],
+  };
+  const accept = (closes = true) => {
+    const message = socket.accept();
+    if (closes) for (const fd of message.fds) after(() => closeListener(fd));
+    return message;
+  };
+  return { profile, accept };
+}
+
+function calling(profile: Seccomp, change?: Change): Bundle {
+  const b = bundle((config, at) => {
+    config.linux.seccomp = profile;
+    config.process.args = ["/tmp/call"];
+    change?.(config, at);
+  });
+  writeSyscallProgram(`${b.rootfs}/tmp/call`, { number: GETPGRP });
+  return b;
+}
+
+const runBeside = (b: Bundle) => runtimeBeside(["run", "--bundle", b.dir, b.id]);
+
+function checkMessage({ text, fds }: Message, b: Bundle, containerStatus: string): void {
+  const { pid, ...said } = JSON.parse(text);
+  expect(pid).toBeGreaterThan(1);
+  expect(fds).toHaveLength(1);
+  expect(said).toMatchObject({
+    ociVersion: expect.any(String),
+    fds: ["seccompFd"],
+    metadata: GREETING,
+    state: { id: b.id, status: containerStatus, pid: expect.any(Number), bundle: b.dir },
+  });
+}
+
+for (const noNewPrivileges of [true, false]) {
+  test(
+    `run, noNewPrivileges ${noNewPrivileges}: the agent decides`,
+    async () => {
+      const { profile, accept } = agent("getpgrp");
+      const b = calling(profile, (config) => (config.process.noNewPrivileges = noNewPrivileges));
+      const running = runBeside(b);
+      const message = accept();
+      checkMessage(message, b, "creating");
+      const call = nextCall(message.fds[0]!);
+      expect(call.number).toBe(GETPGRP);
+      call.fail(77);
+      expect((await running.finish()).status).toBe(77);
+    },
+    { skip },
+  );
+}
+
+test(
+  "create and start: a listener for the container, another one for each exec",
+  async () => {
+    const { profile, accept } = agent("getpgrp");
+    const b = calling(profile, (config) => (config.process.args = ["/bin/sleep", "1000"]));
+    mustSucceed(create(b));
+    mustSucceed(start(b));
+    checkMessage(accept(), b, "creating");
+    const running = runtimeBeside(["exec", b.id, "/tmp/call"]);
+    const message = accept();
+    checkMessage(message, b, "running");
+    nextCall(message.fds[0]!).fail(78);
+    expect((await running.finish()).status).toBe(78);
+  },
+  { skip },
+);
+
+test(
+  "the program itself is asked about",
+  async () => {
+    const { profile, accept } = agent("execve", "getpgrp");
+    const running = runBeside(calling(profile));
+    const [listener] = accept().fds;
+    const first = nextCall(listener!);
+    expect(first.number).toBe(EXECVE);
+    first.allow();
+    nextCall(listener!).fail(79);
+    expect((await running.finish()).status).toBe(79);
+  },
+  { skip },
+);
+
+test(
+  "an agent that is gone: calls fail with ENOSYS",
+  async () => {
+    const { profile, accept } = agent("getpgrp");
+    const running = runBeside(calling(profile));
+    for (const fd of accept(false).fds) closeListener(fd);
+    expect((await running.finish()).status).toBe(38);
+  },
+  { skip },
+);
+
+test("nobody listens: a clear error, and no container", () => {
+  const profile = { ...agent("getpgrp").profile, listenerPath: `${home}/nobody.sock` };
+  expect(refusal((config) => (config.linux.seccomp = profile))).toContain("failed to connect with seccomp agent");
+  const b = bundle((config) => (config.linux.seccomp = profile));
+  const created = create(b);
+  if (RUNTIME_NAME === "tsrun") {
+    mustSucceed(created);
+    expect(start(b).stderr).toContain("failed to connect with seccomp agent");
+    expect(status(b)).toBe("stopped");
+  }
+});
+
+const BAD: readonly (readonly [title: string, change: (profile: Seccomp) => void, says: RegExp])[] = [
+  ["as the default", (profile) => (profile.defaultAction = "SCMP_ACT_NOTIFY"), /cannot be used as default action/],
+  ["for write", ({ syscalls }) => (syscalls![0]!.names = ["write"]), /cannot be used for the write syscall/],
+  ["without listenerPath", (profile) => delete profile.listenerPath, /listener_?path/i],
+];
+for (const [title, change, says] of BAD) {
+  test(`SCMP_ACT_NOTIFY ${title} is refused`, () => {
+    const { profile } = agent("getpgrp");
+    change(profile);
+    expect(refusal((config) => (config.linux.seccomp = profile))).toMatch(says);
+  });
+}
+
+test("a profile that denies execve is refused", () => {
+  const syscalls = [{ names: ["execve"], action: "SCMP_ACT_ERRNO" }];
+  const said = refusal((config) => (config.linux.seccomp = { defaultAction: "SCMP_ACT_ALLOW", syscalls }));
+  expect(said).toMatch(/the seccomp profile denies execve|operation not permitted|execv: Operation not permitted/i);
+});
+
+test(
+  "a profile under which the process cannot tell why its program fails",
+  () => {
+    const b = bundle((config) => {
+      config.linux.seccomp = {
+        defaultAction: "SCMP_ACT_ERRNO",
+        syscalls: [{ names: ["execve", "exit_group", "capset"], action: "SCMP_ACT_ALLOW" }],
+      };
+      config.process.args = ["/tmp/garbage"];
+      config.process.noNewPrivileges = true;
+    });
+    writeFileSync(`${b.rootfs}/tmp/garbage`, "no program\n", { mode: 0o755 });
+    expect(run(b).status).toBe(126);
+  },
+  { skip: RUNTIME_NAME === "tsrun" ? undefined : "this runtime needs more calls itself" },
+);
