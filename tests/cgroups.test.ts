@@ -2,7 +2,7 @@ import { expect } from "bun:test";
 import { existsSync, mkdirSync, rmdirSync } from "node:fs";
 import { unshare } from "./helpers/config.ts";
 import { cgroupsOf } from "./helpers/leaks.ts";
-import { type Change, mustSucceed, type RunOptions, suite } from "./helpers/suite.ts";
+import { type Change, mustSucceed, type RunOptions, suite, until } from "./helpers/suite.ts";
 
 const { test, started, bundle, run, remove, kill, untilStatus, exec, after } = suite("cgroups");
 
@@ -84,7 +84,7 @@ for (const [title, options, unified] of VIEWS) {
     const top = unified ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
     const script = `mkdir -p ${top}/one/two && sh -c 'echo $$ > ${top}/one/two/cgroup.procs; exec sleep 1000' > /dev/null 2>&1 < /dev/null &`;
     mustSucceed(exec(b, ["/bin/sh", "-c", `${script} sleep 0.1`], options));
-    expect(cgroupsOf(b.id).some((path) => path.endsWith("/one/two"))).toBe(true);
+    until(() => cgroupsOf(b.id).some((path) => path.endsWith("/one/two")), "the cgroups to be made");
     mustSucceed(remove(b, { ...options, flags: ["--force"] }));
     expect(cgroupsOf(b.id)).toEqual([]);
   });

@@ -234,7 +234,7 @@ function shape(value: unknown, path = ""): string[] {
 
 /** What may differ between two looks at the same sleeping container. */
 function steady({ data }: Event): unknown {
-  const { usage: _, ...cpu } = data!.cpu!;
+  const { usage: _, throttling: _throttling, ...cpu } = data!.cpu!;
   const { raw: _raw, usage, swap, kernel, cache: _cache, ...memory } = data!.memory! as Record<string, object>;
   const limits = [usage, swap, kernel].map((each) => ({ ...each, usage: 0, max: 0 }));
   return { ...data, cpu, memory: { ...memory, limits } };
