@@ -73,28 +73,45 @@ interface Range {
 
 function rangesOf(blocks: Blocks, all: readonly Decisions[]): Range[] {
   const ranges: Range[] = [];
-  const add = (from: number, decision: Decision, architecture: Architecture) => {
-    const block = decide(blocks, decision, architecture);
+  const add = (from: number, block: Block) => {
     const last = ranges.at(-1);
     if (last?.from === from) ranges.pop();
     if (ranges.at(-1)?.block !== block) ranges.push({ from, block });
   };
   const ordered = all.toSorted((a, b) => a.architecture.base - b.architecture.base);
   for (const { architecture, calls, other, newest } of ordered) {
-    add(architecture.base, other, architecture);
-    for (const [number, decision] of [...calls].sort(([a], [b]) => a - b)) {
-      add(number, decision, architecture);
-      add(number + 1, other, architecture);
+    const blockOf = decider(blocks, architecture);
+    const others = blockOf(other);
+    add(architecture.base, others);
+    // A typed array: to compare numbers takes no function.
+    const numbers = Uint32Array.from(calls.keys()).sort();
+    for (let i = 0; i < numbers.length; i++) {
+      const number = numbers[i]!;
+      add(number, blockOf(calls.get(number)!));
+      if (numbers[i + 1] !== number + 1) add(number + 1, others);
     }
-    if (newest !== undefined && newest >= 0) add(newest + 1, NO_SUCH_CALL, architecture);
+    if (newest !== undefined && newest >= 0) add(newest + 1, blockOf(NO_SUCH_CALL));
   }
   const [{ architecture, other }] = ordered as [Decisions];
   if (architecture.name === "SCMP_ARCH_X86_64" && ordered.length === 1) {
     // Numbers of x32, which the profile does not name. A tracer that skips a call makes it -1.
     ranges.push({ from: X32_SYSCALL_BIT, block: returns(blocks, SECCOMP_RET_KILL_THREAD) });
-    add(0xffffffff, other, architecture);
+    add(0xffffffff, decide(blocks, other, architecture));
   }
   return ranges;
+}
+
+/** Calls share decisions: each is looked into once. */
+function decider(blocks: Blocks, architecture: Architecture): (decision: Decision) => Block {
+  const known = new Map<Decision, Block>();
+  return (decision) => {
+    let block = known.get(decision);
+    if (block === undefined) {
+      block = decide(blocks, decision, architecture);
+      known.set(decision, block);
+    }
+    return block;
+  };
 }
 
 /** With the number loaded: a balanced tree of comparisons. */

@@ -46,39 +46,57 @@ const ENOSYS = 38;
 
 export const NO_SUCH_CALL: Decision = [{ conditions: [], returns: SECCOMP_RET_ERRNO + ENOSYS, pointer: "" }];
 
-/** What the profile decides on this architecture. Names that it does not have are passed over (config-linux.md). */
+/**
+ * What the profile decides on this architecture. Names that it does not have are passed over (config-linux.md). Most rules
+ * have no conditions and many names, which share one decision: this runs before anything of it is compiled.
+ */
 export function decisionsOf(profile: Seccomp, architecture: Architecture): Decisions {
   const byDefault = returnValue(profile.defaultAction, profile.defaultErrnoRet);
   const last: Rule = { conditions: [], returns: byDefault, pointer: "/defaultAction" };
-  const found = new Map<number, Rule[]>();
-  let newest = -1;
-  for (const [i, { names, action, errnoRet, args }] of (profile.syscalls ?? []).entries()) {
+  const found: Found = { calls: new Map(), newest: -1 };
+  const gates = gatesOf(architecture);
+  const syscalls = profile.syscalls ?? [];
+  for (let i = 0; i < syscalls.length; i++) {
+    const { names, action, errnoRet, args } = syscalls[i]!;
     const returns = returnValue(action, errnoRet);
-    const alternatives = conditionsOf(args ?? []);
-    for (const name of names) {
-      for (const { number, first } of numbersOf(name, architecture)) {
-        newest = Math.max(newest, number);
-        // As with runc and libseccomp: what says the same as the default says nothing.
-        if (returns === byDefault) continue;
-        const rules = found.get(number) ?? [];
-        found.set(number, rules);
-        for (const conditions of alternatives) {
-          rules.push({ conditions: withOperation(first, conditions), returns, pointer: `/syscalls/${i}` });
-        }
-      }
+    const pointer = `/syscalls/${i}`;
+    const rules = conditionsOf(args ?? []).map((conditions): Rule => ({ conditions, returns, pointer }));
+    // As with runc and libseccomp: what says the same as the default says nothing.
+    const decision = returns === byDefault ? undefined : decide([], rules, last);
+    for (let n = 0; n < names.length; n++) {
+      const number = architecture.numbers.get(names[n]!);
+      if (number !== undefined) note(found, number, decision, rules, last);
+      const gate = gates?.get(names[n]!);
+      if (gate === undefined) continue;
+      const own = rules.map((rule) => ({ ...rule, conditions: withOperation(gate.operation, rule.conditions) }));
+      note(found, gate.number, decision && decide([], own, last), own, last);
     }
   }
-  const calls = new Map([...found].map(([number, rules]): [number, Decision] => [number, inOrder(rules, last)]));
+  const { calls, newest } = found;
   if (isLenient(profile.defaultAction)) return { architecture, calls, other: [last], newest: undefined };
   // s390's way to make calls of large numbers: of one that the kernel does not know, a filter sees this number.
   if (architecture.name.startsWith("SCMP_ARCH_S390")) calls.set(0, NO_SUCH_CALL);
   return { architecture, calls, other: [last], newest };
 }
 
+interface Found {
+  readonly calls: Map<number, Decision>;
+  newest: number;
+}
+
+/** `decision`: what `rules` come to where they are the first about a call; undefined for those that say nothing. */
+function note(found: Found, number: number, decision: Decision | undefined, rules: Rule[], last: Rule): void {
+  if (number > found.newest) found.newest = number;
+  if (decision === undefined) return;
+  const before = found.calls.get(number);
+  found.calls.set(number, before === undefined ? decision : decide(before, rules, last));
+}
+
 /** An unconditional rule decides wherever it stands, as with libseccomp. */
-function inOrder(rules: readonly Rule[], last: Rule): Decision {
-  const unconditional = rules.find(({ conditions }) => conditions.length === 0);
-  return unconditional === undefined ? [...rules, last] : [unconditional];
+function decide(before: Decision, rules: readonly Rule[], last: Rule): Decision {
+  const all = [...before.filter((rule) => rule !== last), ...rules];
+  const unconditional = all.find(({ conditions }) => conditions.length === 0);
+  return unconditional === undefined ? [...all, last] : [unconditional];
 }
 
 /** Where every unknown call is let through, new ones are too; a tracer can say ENOSYS itself. */
@@ -120,35 +138,38 @@ export function returnValue(action: SeccompAction, errno = EPERM): number {
   }
 }
 
-interface CallNumber {
+/** A call that is made by way of another, whose first argument tells which operation is meant. */
+interface Gate {
   readonly number: number;
-  /** For a call that is made by way of another: its first argument tells which. */
-  readonly first: Condition | undefined;
+  readonly operation: Condition;
 }
 
 /**
  * The arguments of an operation are in memory, out of a filter's sight. As with libseccomp, the operation takes the place
  * of a condition on the first one, and the others stay, though they are about something else there.
  */
-function withOperation(first: Condition | undefined, conditions: readonly Condition[]): readonly Condition[] {
-  return first === undefined ? conditions : [first, ...conditions.filter(({ index }) => index !== 0)];
+function withOperation(operation: Condition, conditions: readonly Condition[]): readonly Condition[] {
+  return [operation, ...conditions.filter(({ index }) => index !== 0)];
 }
 
-/** Where the kernel finds a call: old architectures have those of sockets and System V IPC as operations of two others too. */
-function numbersOf(name: string, { numbers }: Architecture): CallNumber[] {
-  const found: CallNumber[] = [];
-  const direct = numbers.get(name);
-  if (direct !== undefined) found.push({ number: direct, first: undefined });
-  for (const [gate, operations] of [
-    ["socketcall", SOCKETCALL],
-    ["ipc", IPC],
-  ] as const) {
-    const number = numbers.get(gate);
-    const operation = number === undefined ? 0 : operations.split(" ").indexOf(name);
-    if (number === undefined || operation <= 0) continue;
-    found.push({ number, first: { index: 0, op: "SCMP_CMP_EQ", value: BigInt(operation), mask: -1n } });
-  }
-  return found;
+/** Old architectures have the calls of sockets and System V IPC as operations of two others, besides or only. */
+function gatesOf({ numbers }: Architecture): Map<string, Gate> | undefined {
+  const [socketcall, ipc] = [numbers.get("socketcall"), numbers.get("ipc")];
+  if (socketcall === undefined && ipc === undefined) return undefined;
+  const gates = new Map<string, Gate>();
+  const add = (number: number | undefined, operations: string) => {
+    if (number === undefined) return;
+    for (const [i, name] of operations.split(" ").entries()) {
+      if (name !== "-") gates.set(name, { number, operation: operationIs(i) });
+    }
+  };
+  add(socketcall, SOCKETCALL);
+  add(ipc, IPC);
+  return gates;
+}
+
+function operationIs(operation: number): Condition {
+  return { index: 0, op: "SCMP_CMP_EQ", value: BigInt(operation), mask: -1n };
 }
 
 /** linux/net.h and linux/ipc.h, by the number of the operation. */
