@@ -264,7 +264,7 @@ function buildContainer(
   completePlan(request, plan);
   stage("attach the process");
   runProgram({ ...plan.attach, steps: plan.attach.steps.slice(attached) }, sys, stepObserver());
-  const filter = prepareFilter(request.config, directory);
+  const filter = prepareFilter(request.config, request.root, directory);
   stage("encode enter and identity");
   const entering = encode(agent, [plan.enter, plan.identity], plan.slots);
   stage("wait for build");

@@ -1,17 +1,25 @@
 import { nativeArch } from "../abi/syscalls.ts";
+import { stage } from "../kernel/trace.ts";
 import type { LastCapabilities } from "../plan/capabilities.ts";
 import { type Filter, filterOf } from "../seccomp/filter.ts";
 import type { Config, SeccompArch } from "../spec/types.ts";
 import type { StartState } from "../state/state.ts";
 import { readFilter, saveFilter } from "../state/store.ts";
+import { cachedFilter, cacheFilter, cacheKey } from "./seccomp-cache.ts";
 
 /** The name that linux.seccomp has for this machine's own architecture. */
 export const NATIVE: SeccompArch = nativeArch === "x86-64" ? "SCMP_ARCH_X86_64" : "SCMP_ARCH_AARCH64";
 
 /** The filter of a new container, which start and exec find in its state directory. */
-export function prepareFilter({ linux }: Config, directory: number): Filter | undefined {
+export function prepareFilter({ linux }: Config, root: string, directory: number): Filter | undefined {
   if (linux?.seccomp === undefined) return undefined;
-  const filter = filterOf(linux.seccomp, NATIVE);
+  stage("prepare the seccomp filter");
+  const key = cacheKey(linux.seccomp, NATIVE);
+  let filter = cachedFilter(root, key);
+  if (filter === undefined) {
+    filter = filterOf(linux.seccomp, NATIVE);
+    cacheFilter(root, key, filter);
+  }
   saveFilter(directory, filter.program);
   return filter;
 }
