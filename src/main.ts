@@ -38,6 +38,7 @@ const commands: { readonly [N in CommandName]?: Entry<N> } = {
   spec: { load: async () => (await import("./commands/spec.ts")).specCommand },
   plan: { load: async () => (await import("./commands/plan.ts")).planCommand },
   features: { load: async () => (await import("./commands/features.ts")).featuresCommand },
+  seccomp: { load: async () => (await import("./commands/seccomp.ts")).seccompCommand },
   try: { load: async () => (await import("./commands/try.ts")).tryCommand },
   completion: { load: async () => (await import("./commands/completion.ts")).completionCommand },
   help: { load: async () => (await import("./commands/help.ts")).helpCommand },

@@ -173,6 +173,7 @@ function seeAlso(name: CommandName | undefined): string {
     spec: ["create", "try"],
     try: ["run", "spec"],
     plan: ["create"],
+    seccomp: ["plan", "features"],
   };
   const pages = name === undefined ? ["run", "try"] : (near[name] ?? []);
   const names = [...(name === undefined ? [] : ["tsrun"]), ...pages.map((page) => `tsrun-${page}`)];

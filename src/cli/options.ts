@@ -548,6 +548,19 @@ const planRows = () => {
   } as const satisfies OptionRows;
 };
 
+const seccompRows = () =>
+  ({
+    syscall: { type: "string", value: "NAME", describe: "say what is decided about this system call", also: "none" },
+    arg: {
+      type: "string",
+      value: "INDEX=VALUE",
+      repeat: true,
+      describe: "value of an argument of it, decimal or 0x…; 0 where not given",
+      also: "none",
+    },
+    arch: { type: "string", value: "NAME", describe: "architecture of the caller, such as x86", also: "none" },
+  }) as const satisfies OptionRows;
+
 const tables = {
   create: createRows,
   start: none,
@@ -566,6 +579,7 @@ const tables = {
   features: none,
   try: tryRows,
   plan: planRows,
+  seccomp: seccompRows,
   completion: none,
   help: none,
 };
@@ -610,7 +624,7 @@ export function argumentCount(name: CommandName): readonly [number, number] {
   if (name === "list" || name === "spec" || name === "features") return [0, 0];
   if (name === "help" || name === "plan") return [0, 1];
   if (name === "kill") return [1, 2];
-  if (name === "exec" || name === "ps") return [1, Number.POSITIVE_INFINITY];
+  if (name === "exec" || name === "ps" || name === "seccomp") return [1, Number.POSITIVE_INFINITY];
   if (name === "try") return [0, Number.POSITIVE_INFINITY];
   return [1, 1];
 }

@@ -222,6 +222,19 @@ function otherProse() {
         ["tsrun plan --json --bundle /bundles/web", "print it for programs"],
       ],
     },
+    seccomp: {
+      summary: "show what a seccomp profile compiles to, or what it decides",
+      args: "show [CONFIG]",
+      paragraphs: [
+        "CONFIG is a config.json or a bundle, config.json where absent. Prints the program that the kernel would get for its linux.seccomp, an instruction a line, and the names in it that are no system calls.",
+        "With --syscall, prints the action that the program takes on that call, and the property of config.json that decides.",
+      ],
+      examples: [
+        ["tsrun seccomp show", "print the program of ./config.json"],
+        ["tsrun seccomp show /bundles/web --syscall openat --arg 2=0x241", "ask about one call"],
+        ["tsrun seccomp show --syscall socket --arch x86", "ask about a 32-bit program"],
+      ],
+    },
     completion: {
       summary: "print a completion script for bash, zsh or fish",
       args: "SHELL",

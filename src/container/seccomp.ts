@@ -1,8 +1,10 @@
 import { nativeArch } from "../abi/syscalls.ts";
+import { TsrunError } from "../errors.ts";
 import { stage } from "../kernel/trace.ts";
 import type { LastCapabilities } from "../plan/capabilities.ts";
 import { type Filter, filterOf } from "../seccomp/filter.ts";
-import type { Config, SeccompArch } from "../spec/types.ts";
+import { unknownNames } from "../seccomp/unknown-names.ts";
+import type { Config, Seccomp, SeccompArch } from "../spec/types.ts";
 import type { StartState } from "../state/state.ts";
 import { readFilter, saveFilter } from "../state/store.ts";
 import { cachedFilter, cacheFilter, cacheKey } from "./seccomp-cache.ts";
@@ -11,9 +13,10 @@ import { cachedFilter, cacheFilter, cacheKey } from "./seccomp-cache.ts";
 export const NATIVE: SeccompArch = nativeArch === "x86-64" ? "SCMP_ARCH_X86_64" : "SCMP_ARCH_AARCH64";
 
 /** The filter of a new container, which start and exec find in its state directory. */
-export function prepareFilter({ linux }: Config, root: string, directory: number): Filter | undefined {
+export function prepareFilter({ linux, annotations }: Config, root: string, directory: number): Filter | undefined {
   if (linux?.seccomp === undefined) return undefined;
   stage("prepare the seccomp filter");
+  if (annotations?.[FAIL_UNKNOWN] === "1") mustBeKnown(linux.seccomp);
   const key = cacheKey(linux.seccomp, NATIVE);
   let filter = cachedFilter(root, key);
   if (filter === undefined) {
@@ -22,6 +25,20 @@ export function prepareFilter({ linux }: Config, root: string, directory: number
   }
   saveFilter(directory, filter.program);
   return filter;
+}
+
+/** crun's: names that the kernel does not have are an error, not passed over. */
+const FAIL_UNKNOWN = "run.oci.seccomp_fail_unknown_syscall";
+
+function mustBeKnown(profile: Seccomp): void {
+  const [unknown] = unknownNames(profile);
+  if (unknown === undefined) return;
+  const at = (profile.syscalls ?? []).findIndex(({ names }) => names.includes(unknown));
+  throw new TsrunError(`unknown seccomp syscall ${JSON.stringify(unknown)} (linux.seccomp.syscalls[${at}].names)`, {
+    code: "EINVAL",
+    pointer: `/linux/seccomp/syscalls/${at}/names`,
+    hint: `without the annotation ${FAIL_UNKNOWN}=1 it is passed over`,
+  });
 }
 
 /** What start and exec need to know of it. */

@@ -2,9 +2,9 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_THREAD, X32_SYSCALL_BIT } from "../abi/seccomp.ts";
 import type { Seccomp, SeccompAction, SeccompArch, SeccompOperator } from "../spec/types.ts";
-import type { Architecture } from "./architectures.ts";
 import { compileSeccomp, decisionsFor } from "./compile.ts";
-import type { Condition, Decisions } from "./decisions.ts";
+import type { Decisions } from "./decisions.ts";
+import { decidingRule } from "./evaluate.ts";
 import { type Call, interpret } from "./interpret.ts";
 import { compileWithLibseccomp, noLibseccomp, tokenOf } from "./libseccomp-under-test.ts";
 
@@ -107,30 +107,7 @@ function saidOf({ number, token, args }: Call, all: readonly Decisions[]): numbe
   const found = own.find(({ architecture }) => (architecture.name === "SCMP_ARCH_X32") === isX32);
   // x32 without its architecture: a call of an architecture that the profile does not have, but for a tracer's -1.
   if (found === undefined) return number === SKIPPED ? own[0]!.other[0]!.returns : SECCOMP_RET_KILL_THREAD;
-  const rules = found.calls.get(number) ?? found.other;
-  return rules.find(({ conditions }) => conditions.every((c) => holds(c, args[c.index] ?? 0n, found.architecture)))!
-    .returns;
-}
-
-function holds({ op, value, mask }: Condition, argument: bigint, { is32 }: Architecture): boolean {
-  const bits = is32 ? 32 : 64;
-  const [a, b, m] = [argument, value, mask].map((word) => BigInt.asUintN(bits, word)) as [bigint, bigint, bigint];
-  switch (op) {
-    case "SCMP_CMP_EQ":
-      return a === b;
-    case "SCMP_CMP_NE":
-      return a !== b;
-    case "SCMP_CMP_LT":
-      return a < b;
-    case "SCMP_CMP_LE":
-      return a <= b;
-    case "SCMP_CMP_GT":
-      return a > b;
-    case "SCMP_CMP_GE":
-      return a >= b;
-    case "SCMP_CMP_MASKED_EQ":
-      return (a & m) === b;
-  }
+  return decidingRule(found, number, args)!.returns;
 }
 
 /** The calls of which the program does not say what it should. */
