@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { parseMountOptions } from "../plan/mount-options.ts";
 import { features } from "../spec/model/features.ts";
+import { seccompArch, seccompFlag, seccompOperator } from "../spec/model/seccomp.ts";
 import { features as reported } from "./features.ts";
 
 test("features are as the specification has them", () => {
@@ -13,6 +14,17 @@ test("what engines look for", () => {
   expect(linux?.mountExtensions?.idmap?.enabled).toBe(true);
   expect([ociVersionMin, ociVersionMax]).toEqual(["1.0.0", "1.3.0"]);
   expect(linux?.namespaces).toHaveLength(8);
+});
+
+test("seccomp: what this kernel has", () => {
+  const { enabled, actions, operators, archs, knownFlags, supportedFlags } = reported().linux!.seccomp!;
+  expect(enabled).toBe(true);
+  expect(actions).toContain("SCMP_ACT_NOTIFY");
+  expect(operators).toEqual(seccompOperator.options);
+  expect(archs).toEqual(seccompArch.options);
+  expect(knownFlags).toEqual(seccompFlag.options);
+  expect(supportedFlags).toContain("SECCOMP_FILTER_FLAG_SPEC_ALLOW");
+  expect(knownFlags).toEqual(expect.arrayContaining(supportedFlags!));
 });
 
 test("no mount option is promised that would be handed to the file system", () => {

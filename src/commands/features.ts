@@ -2,6 +2,7 @@ import { capabilityNames } from "../abi/capability.ts";
 import type { Command } from "../cli/options.ts";
 import { print } from "../cli/output.ts";
 import type { Features } from "../spec/types.ts";
+import { seccompFeatures } from "./seccomp-features.ts";
 import { commit, specVersion, tsrunVersion } from "./version.ts";
 
 /** Engines parse standard output and standard error together: only the JSON is printed. */
@@ -21,7 +22,7 @@ export function features(): Features {
       namespaces: ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
       capabilities: [...capabilityNames],
       cgroup: { v1: true, v2: true, systemd: true, systemdUser: true, rdma: true },
-      seccomp: { enabled: false },
+      seccomp: seccompFeatures(),
       apparmor: { enabled: false },
       selinux: { enabled: false },
       intelRdt: { enabled: false },
