@@ -87,6 +87,28 @@ test("a silent program sends its times before execve", () => {
   expect(batch!.times!.sent).toBe(1);
 });
 
+test("the clock is not asked behind a seccomp filter, where labels lead past its record", () => {
+  const made = program("exec", { silent: true });
+  const end = label();
+  add(
+    made,
+    { call: "close_range", args: [3, 4, 0], what: "a" },
+    { call: "seccomp", args: [1, 0, 0], what: "b" },
+    { call: "execve", args: ["/a", 0, 0], what: "c", onPositive: end },
+    { call: "execve", args: ["/b", 0, 0], what: "d" },
+  );
+  place(made, end);
+  add(made, { call: "exit_group", args: [1], what: "e" });
+  const found = records(encode(true, made)[0]!);
+  const ran: number[] = [];
+  for (let at = 0; at < found.length && found[at]!.nr !== nr("exit_group"); at += found[at]!.onZero)
+    ran.push(found[at]!.nr);
+  const wanted = ["clock_gettime", "close_range", "write", "seccomp", "execve", "execve"] as const;
+  expect(ran).toEqual(wanted.map((name) => nr(name)));
+  const first = found.findIndex((record) => record.nr === nr("execve"));
+  expect(found[first + found[first]!.onPositive]!.nr).toBe(nr("exit_group"));
+});
+
 test("timed steps fill a batch twice as fast, and no batch is too long", () => {
   const made = program("long");
   const table = slotTable();
