@@ -14,6 +14,9 @@ import type { Block, TestOp } from "./blocks.ts";
 /** A block with its place in the program. */
 interface Placed {
   readonly block: Block;
+  /** Where it goes on: when a test holds, or behind a load; and when a test fails. */
+  yes: Placed | undefined;
+  no: Placed | undefined;
   /** Index of its first instruction. */
   at: number;
   /** Jumps that are too far for the 8 bits of a comparison: each goes by way of a BPF_JA behind it. */
@@ -23,70 +26,65 @@ interface Placed {
 
 const NEAR = 255;
 
-/** The blocks from this one on as struct sock_filter[], little-endian. */
+/** The blocks from this one on as struct sock_filter[], little-endian. Plain loops: this runs once, before it is compiled. */
 export function assemble(first: Block): Uint8Array {
-  const order = inOrder(first).map((block): Placed => ({ block, at: 0, farYes: false, farNo: false }));
-  const places = new Map(order.map((placed) => [placed.block, placed]));
-  const at = (block: Block): number => places.get(block)!.at;
+  const order = inOrder(first);
   // A jump that has become far makes the program longer, and others far too.
-  while (measure(order, at));
+  while (measure(order));
   const words: number[] = [];
-  for (const [i, placed] of order.entries()) write(words, placed, order[i + 1]?.block, at);
-  const program = new Uint8Array(words.length * 4);
-  const view = new DataView(program.buffer);
-  for (const [i, word] of words.entries()) view.setUint32(i * 4, word >>> 0, true);
-  return program;
+  for (let i = 0; i < order.length; i++) write(words, order[i]!, order[i + 1]);
+  return new Uint8Array(Uint32Array.from(words).buffer);
 }
 
 /** Every block before those that it goes on at: classic BPF jumps forward only. Ends stand last, where all can share them. */
-function inOrder(first: Block): Block[] {
-  const seen = new Set<Block>();
-  const order: Block[] = [];
-  const visit = (block: Block): void => {
-    if (seen.has(block)) return;
-    seen.add(block);
-    if (block.kind === "load") visit(block.next);
+function inOrder(first: Block): Placed[] {
+  const seen = new Map<Block, Placed>();
+  const ends: Placed[] = [];
+  const others: Placed[] = [];
+  const visit = (block: Block): Placed => {
+    const before = seen.get(block);
+    if (before !== undefined) return before;
+    const placed: Placed = { block, yes: undefined, no: undefined, at: 0, farYes: false, farNo: false };
+    seen.set(block, placed);
+    if (block.kind === "load") placed.yes = visit(block.next);
     if (block.kind === "test") {
-      visit(block.yes);
-      visit(block.no);
+      placed.yes = visit(block.yes);
+      placed.no = visit(block.no);
     }
-    order.push(block);
+    (block.kind === "return" ? ends : others).push(placed);
+    return placed;
   };
   visit(first);
-  order.reverse();
-  const isEnd = ({ kind }: Block) => kind === "return";
-  return [...order.filter((block) => !isEnd(block)), ...order.filter(isEnd)];
+  others.reverse();
+  ends.reverse();
+  return [...others, ...ends];
 }
 
 /** Gives every block its place; true when some jump has turned out to be far. */
-function measure(order: readonly Placed[], at: (block: Block) => number): boolean {
+function measure(order: readonly Placed[]): boolean {
   let next = 0;
-  for (const [i, placed] of order.entries()) {
-    placed.at = next;
-    next += sizeOf(placed, order[i + 1]?.block);
+  for (let i = 0; i < order.length; i++) {
+    order[i]!.at = next;
+    next += sizeOf(order[i]!, order[i + 1]);
   }
   let changed = false;
-  for (const placed of order) {
-    const { block } = placed;
-    if (block.kind !== "test") continue;
-    const farYes = placed.farYes || at(block.yes) - placed.at - 1 > NEAR;
-    const farNo = placed.farNo || at(block.no) - placed.at - 1 > NEAR;
-    changed ||= farYes !== placed.farYes || farNo !== placed.farNo;
-    placed.farYes = farYes;
-    placed.farNo = farNo;
+  for (let i = 0; i < order.length; i++) {
+    const placed = order[i]!;
+    if (placed.block.kind !== "test") continue;
+    if (!placed.farYes && placed.yes!.at - placed.at - 1 > NEAR) changed = placed.farYes = true;
+    if (!placed.farNo && placed.no!.at - placed.at - 1 > NEAR) changed = placed.farNo = true;
   }
   return changed;
 }
 
-function sizeOf({ block, farYes, farNo }: Placed, following: Block | undefined): number {
+function sizeOf({ block, yes, farYes, farNo }: Placed, following: Placed | undefined): number {
   if (block.kind === "return") return 1;
   if (block.kind === "test") return 1 + Number(farYes) + Number(farNo);
-  return 1 + Number(block.mask !== undefined) + Number(block.next !== following);
+  return 1 + Number(block.mask !== undefined) + Number(yes !== following);
 }
 
-function write(words: number[], placed: Placed, following: Block | undefined, at: (block: Block) => number): void {
-  const { block, farYes, farNo } = placed;
-  const jump = (from: number, to: Block) => instruction(words, BPF_JMP_JA, at(to) - from - 1);
+function write(words: number[], placed: Placed, following: Placed | undefined): void {
+  const { block, at, farYes, farNo } = placed;
   if (block.kind === "return") {
     instruction(words, BPF_RET_K, block.value);
     return;
@@ -94,14 +92,14 @@ function write(words: number[], placed: Placed, following: Block | undefined, at
   if (block.kind === "load") {
     instruction(words, BPF_LD_W_ABS, block.offset);
     if (block.mask !== undefined) instruction(words, BPF_ALU_AND_K, block.mask);
-    if (block.next !== following) jump(placed.at + 1 + Number(block.mask !== undefined), block.next);
+    const behind = at + 1 + Number(block.mask !== undefined);
+    if (placed.yes !== following) instruction(words, BPF_JMP_JA, placed.yes!.at - behind - 1);
     return;
   }
-  const yes = farYes ? 0 : at(block.yes) - placed.at - 1;
-  const no = farNo ? Number(farYes) : at(block.no) - placed.at - 1;
-  instruction(words, TESTS[block.op], block.k, yes, no);
-  if (farYes) jump(placed.at + 1, block.yes);
-  if (farNo) jump(placed.at + 1 + Number(farYes), block.no);
+  const [yes, no] = [placed.yes!.at - at - 1, placed.no!.at - at - 1];
+  instruction(words, TESTS[block.op], block.k, farYes ? 0 : yes, farNo ? Number(farYes) : no);
+  if (farYes) instruction(words, BPF_JMP_JA, yes - 1);
+  if (farNo) instruction(words, BPF_JMP_JA, no - 1 - Number(farYes));
 }
 
 const TESTS: Readonly<Record<TestOp, number>> = {

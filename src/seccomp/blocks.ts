@@ -67,6 +67,7 @@ const MANY_RULES = 64;
 
 /** The blocks that find the first rule of a decision whose conditions hold. */
 export function decide(blocks: Blocks, decision: Decision, architecture: Architecture): Block {
+  if (decision.length === 1) return returns(blocks, decision[0]!.returns);
   const made = new Map<string, Block>();
   const remembers = decision.length <= MANY_RULES;
 
