@@ -9,8 +9,6 @@ import { utf8 } from "../text.ts";
 import { sendDescriptor } from "./notify.ts";
 import { stateDocument } from "./state-document.ts";
 
-/** How long the seccomp agent may take to accept and read one small message. */
-const PATIENCE_MS = 10_000;
 const EAGAIN = -errnoNumber("EAGAIN");
 const EINTR = -errnoNumber("EINTR");
 const POINTER = "/linux/seccomp/listenerPath";
@@ -21,6 +19,8 @@ export interface ListenerRequest {
   /** The process that has loaded the filter, as tsrun sees it, and whether exec has added it to a container that runs. */
   readonly pid: number;
   readonly isExec: boolean;
+  /** How many milliseconds the seccomp agent may take to accept and read one small message; ten seconds where absent. */
+  readonly patience?: number;
 }
 
 /**
@@ -47,7 +47,7 @@ function takeDescriptor(pid: number, theirs: number): number {
   );
 }
 
-function sendState({ profile, state, pid, isExec }: ListenerRequest, listener: number): void {
+function sendState({ profile, state, pid, isExec, patience = 10_000 }: ListenerRequest, listener: number): void {
   const text = JSON.stringify({
     ociVersion: state.ociVersion,
     fds: ["seccompFd"],
@@ -56,24 +56,25 @@ function sendState({ profile, state, pid, isExec }: ListenerRequest, listener: n
     state: stateDocument(state, isExec ? "running" : "creating"),
   });
   const path = profile.listenerPath ?? "";
-  const connection = connect(path);
+  const patiently = (action: () => number) => again(path, patience, action);
+  const connection = connect(path, patiently);
   try {
-    let sent = patiently(path, () => sendDescriptor(connection, text, listener));
+    let sent = patiently(() => sendDescriptor(connection, text, listener));
     for (const bytes = utf8(text); sent < bytes.length; ) {
-      sent += patiently(path, () => sys("write", connection, bytes.subarray(sent), bytes.length - sent));
+      sent += patiently(() => sys("write", connection, bytes.subarray(sent), bytes.length - sent));
     }
   } finally {
     sys("close", connection);
   }
 }
 
-function connect(path: string): number {
+function connect(path: string, patiently: (action: () => number) => number): number {
   const AF_UNIX = 1;
   const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;
   const address = unixAddress(path);
   const connection = sys("socket", AF_UNIX, SOCK_STREAM_NONBLOCK_CLOEXEC, 0);
   try {
-    patiently(path, () => sys("connect", connection, address, address.length));
+    patiently(() => sys("connect", connection, address, address.length));
     return connection;
   } catch (error) {
     sys("close", connection);
@@ -82,13 +83,13 @@ function connect(path: string): number {
 }
 
 /** Again as long as the other side has no room, but not for ever: an agent that hangs must not hang the runtime. */
-function patiently(path: string, action: () => number): number {
+function again(path: string, patience: number, action: () => number): number {
   const LOOK_EVERY_MS = 10;
   for (let waited = 0; ; waited += LOOK_EVERY_MS) {
     const result = action();
     if (result >= 0) return result;
     if (result !== EAGAIN && result !== EINTR) throw failed(path, errnoText(-result), -result);
-    if (waited >= PATIENCE_MS) throw failed(path, `no answer in ${PATIENCE_MS / 1000} seconds`, -EAGAIN);
+    if (waited >= patience) throw failed(path, `no answer in ${patience / 1000} seconds`, -EAGAIN);
     sleep(LOOK_EVERY_MS);
   }
 }
