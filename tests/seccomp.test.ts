@@ -1,11 +1,11 @@
 import { expect } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Config, grant } from "./helpers/config.ts";
-import { type Bundle, type Change, mustSucceed, type RunOptions, suite } from "./helpers/suite.ts";
+import { type Bundle, type Change, mustSucceed, RUNTIME_NAME, type RunOptions, suite } from "./helpers/suite.ts";
 import { type OneCall, writeSyscallProgram } from "./helpers/syscall-program.ts";
 
-const { test, bundle, run, started, exec, create, start, see } = suite("seccomp");
+const { test, bundle, run, runtime, started, exec, create, start, see, refusal, root } = suite("seccomp");
 
 const notX86 = process.arch === "x64" ? undefined : "the programs that make the calls are x86-64";
 
@@ -227,3 +227,22 @@ test("unknown system calls are passed over", () => {
   const profile = allowing({ names: ["no_such_call", "__proto__", "getpgrp"], action: "SCMP_ACT_LOG" });
   expect(see("echo here", (config) => (config.linux.seccomp = profile))).toBe("here");
 });
+
+test("unknown system calls are refused where the annotation says so", () => {
+  const said = refusal((config) => {
+    config.annotations = { "run.oci.seccomp_fail_unknown_syscall": "1" };
+    config.linux.seccomp = allowing({ names: ["no_such_call"], action: "SCMP_ACT_LOG" });
+  });
+  expect(said).toContain("no_such_call");
+});
+
+test(
+  "the second container with a profile gets the same filter",
+  () => {
+    const seen = () => outcome(allowing(getpgrp("SCMP_ACT_ERRNO", { errnoRet: 34 })));
+    expect([seen(), seen()]).toEqual([34, 34]);
+    if (RUNTIME_NAME === "tsrun") expect(readdirSync(`${root}/@seccomp`).length).toBeGreaterThan(0);
+    expect(runtime(["list", "--quiet"]).stdout).toBe("");
+  },
+  { skip: notX86 },
+);
