@@ -127,6 +127,8 @@ for (const [view, options] of VIEWS) {
     const b = waiting();
     const running = runtimeBeside(["run", "--bundle", b.dir, b.id], options);
     until(() => status(b) === "running", `${b.id} to run`);
+    // A moment after that `run` lets go of the lock; stopped before, it would keep everybody from the container.
+    await Bun.sleep(slow(100));
     process.kill(running.pid, "SIGSTOP");
     mustSucceed(kill(b, "KILL"));
     untilStatus(b, "stopped");
