@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { readdirSync, readFileSync, rmdirSync, statSync } from "node:fs";
 import { command } from "./command.ts";
 import { removeUnit, unitsOf } from "./manager.ts";
 import { slow } from "./time.ts";
@@ -62,8 +62,10 @@ export function cgroupsOf(mark: string): string[] {
   return found;
 }
 
+/** A cgroup's directory has some dozen files, and a link for each directory in it besides its own two. */
 function foldersIn(dir: string): string[] {
   try {
+    if (statSync(dir).nlink === 2) return [];
     const entries = readdirSync(dir, { withFileTypes: true });
     return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
   } catch {

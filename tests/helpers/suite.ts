@@ -188,8 +188,16 @@ export function suite(topic: string) {
       }
     }
     for (const b of bundles) {
-      until(() => findLeaks(b.id).length === 0, "", 1000);
-      leaks.push(...findLeaks(b.id));
+      let left: string[] = [];
+      until(
+        () => {
+          left = findLeaks(b.id);
+          return left.length === 0;
+        },
+        "",
+        1000,
+      );
+      leaks.push(...left);
       if (existsSync(`${root}/${b.id}`)) leaks.push(`state ${root}/${b.id}`);
       removeLeaks(b.id);
       rmSync(`${root}/${b.id}`, { recursive: true, force: true });
