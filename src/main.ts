@@ -9,9 +9,13 @@ import { deleteCommand } from "./commands/delete.ts";
 import { execCommand } from "./commands/exec.ts";
 import { killCommand } from "./commands/kill.ts";
 import { listCommand } from "./commands/list.ts";
+import { pauseCommand } from "./commands/pause.ts";
+import { psCommand } from "./commands/ps.ts";
+import { resumeCommand } from "./commands/resume.ts";
 import { runCommand } from "./commands/run.ts";
 import { startCommand } from "./commands/start.ts";
 import { stateCommand } from "./commands/state.ts";
+import { updateCommand } from "./commands/update.ts";
 import { printVersion } from "./commands/version.ts";
 import { installBuiltIns } from "./kernel/built-ins.ts";
 import { sys } from "./kernel/kernel.ts";
@@ -30,10 +34,10 @@ const commands: { readonly [N in CommandName]?: Entry<N> } = {
   kill: killCommand,
   delete: deleteCommand,
   list: listCommand,
-  pause: { load: async () => (await import("./commands/pause.ts")).pauseCommand },
-  resume: { load: async () => (await import("./commands/resume.ts")).resumeCommand },
-  update: { load: async () => (await import("./commands/update.ts")).updateCommand },
-  ps: { load: async () => (await import("./commands/ps.ts")).psCommand },
+  pause: pauseCommand,
+  resume: resumeCommand,
+  update: updateCommand,
+  ps: psCommand,
   events: { load: async () => (await import("./commands/events.ts")).eventsCommand },
   spec: { load: async () => (await import("./commands/spec.ts")).specCommand },
   plan: { load: async () => (await import("./commands/plan.ts")).planCommand },
