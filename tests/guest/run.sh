@@ -5,7 +5,7 @@
 #   tests/guest/run.sh                                   every test but those that tests/guest/left-out names (GUEST_ALL=1: all)
 #   tests/guest/run.sh tests/hooks.test.ts -t timeout    arguments as of tests/run.sh
 #
-# RUNTIME, MANAGER, VIEW, LOOPS: as of tests/run.sh; RUNTIME may be a path. GUEST_LIMIT: seconds for all tests, 1500 by default.
+# RUNTIME, MANAGER, VIEW, LOOPS: as of tests/run.sh; RUNTIME may be a path. GUEST_LIMIT: seconds for all tests, 2700 by default.
 # GUEST_SUITE: another Debian (trixie). GUEST_BOOT: kernel arguments, for a guest that is started anew.
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/../.."
@@ -28,7 +28,7 @@ cp tests/guest/inside.sh "$directory/work"
   env | grep -E "^(MANAGER|VIEW|LOOPS|GUEST_ALL|TEST_TIME_FACTOR)=" || true
 } >"$directory/environment"
 
-options=(--limit "${GUEST_LIMIT:-1500}" --suite "${GUEST_SUITE:-bookworm}")
+options=(--limit "${GUEST_LIMIT:-2700}" --suite "${GUEST_SUITE:-bookworm}")
 [ -z "${GUEST_BOOT:-}" ] || options+=(--boot "$GUEST_BOOT")
 scripts/guest/run.sh "${options[@]}" "$directory" "$@" &
 guest=$!
