@@ -6,7 +6,7 @@ set -eu
 set -a
 . ./environment
 set +a
-export TSRUN_GUEST=1 TEST_TIME_FACTOR="${TEST_TIME_FACTOR:-10}" NO_COLOR=1
+export TSRUN_GUEST=1 TEST_TIME_FACTOR="${TEST_TIME_FACTOR:-10}" LOOPS="${LOOPS:-40}" NO_COLOR=1
 [ $# = 0 ] || exec tests/run.sh "$@"
 
 left_in() {
@@ -22,7 +22,7 @@ with_cgroupfs() {
 
 # shellcheck disable=SC2046
 with_systemd() {
-  MANAGER=systemd tests/run.sh $(left_in $(grep -lE 'helpers/(manager|cgroup-files)' tests/*.test.ts))
+  MANAGER=systemd tests/run.sh $(left_in $(grep -l helpers/manager tests/*.test.ts) tests/resource-effects.test.ts)
 }
 
 of_reference() {
