@@ -6,6 +6,8 @@ const bunOutput = `bun test v1.4.5 (a7733435c)
 src/a.test.ts:
 (pass) one [0.15ms]
 (skip) two (needs binutils)
+error: expect(received).toBe(expected)
+Expected: 1
 (fail) three [1.2ms]
 
  1 pass
@@ -20,13 +22,19 @@ Ran 3 tests across 1 file. [1.72s]
 
 test("the summary of bun test counts", () => {
   expect(countResults(bunOutput, 1)).toEqual({ passed: 1, failed: 1, skipped: 1 });
-  expect(skippedTests(bunOutput)).toEqual(["two (needs binutils)"]);
-  expect(failedTests(bunOutput)).toEqual(["three [1.2ms]"]);
+  expect(skippedTests(bunOutput)).toEqual(new Map([["needs binutils", ["two (needs binutils)"]]]));
+  const cause = ["error: expect(received).toBe(expected)", "Expected: 1"];
+  expect(failedTests(bunOutput)).toEqual([{ name: "three [1.2ms]", cause }]);
 });
 
 test("a reason to skip is found where it is given", () => {
-  const output = "skipped: topic: name: not on this kernel\n(skip) topic: name\n(skip) other (needs root)\n";
-  expect(skippedTests(output)).toEqual(["topic: name: not on this kernel", "other (needs root)"]);
+  const output =
+    "skipped: topic: name: not on this kernel\n(skip) topic: name\n(skip) other (needs root)\n(skip) bare\n";
+  expect([...skippedTests(output)]).toEqual([
+    ["not on this kernel", ["topic: name"]],
+    ["needs root", ["other (needs root)"]],
+    ["no reason given", ["bare"]],
+  ]);
 });
 
 test("an error outside of any test is a failure", () => {

@@ -19,23 +19,46 @@ export function countResults(output: string, exitStatus: number): Counts {
   return counts;
 }
 
-/** What was skipped, by name; the reason is part of the name, or follows it in a line `skipped: NAME: REASON`. */
-export function skippedTests(output: string): string[] {
-  const reasons = output.split("\n").filter((line) => line.startsWith("skipped: "));
-  return named(output, "skip").map((name) => {
-    const reason = reasons.find((line) => line.startsWith(`skipped: ${name}: `));
-    return reason === undefined ? name : reason.slice("skipped: ".length);
-  });
+/** What was skipped, by reason: that of a line `skipped: NAME: REASON`, or what the name ends with in parentheses. */
+export function skippedTests(output: string): Map<string, string[]> {
+  const lines = output.split("\n").filter((line) => line.startsWith("skipped: "));
+  const byReason = new Map<string, string[]>();
+  for (const name of new Set(testsThat(output, "skip"))) {
+    const start = `skipped: ${name}: `;
+    const line = lines.find((line) => line.startsWith(start));
+    const reason = line?.slice(start.length) ?? /\(([^()]*)\)$/.exec(name)?.[1] ?? "no reason given";
+    byReason.set(reason, [...(byReason.get(reason) ?? []), name]);
+  }
+  return byReason;
 }
 
-export function failedTests(output: string): string[] {
-  return named(output, "fail");
+export interface Failure {
+  readonly name: string;
+  /** What was printed since the test before ended, the last lines of it: bun test explains before it names. */
+  readonly cause: readonly string[];
 }
 
-/** Once each: bun test repeats the names at its end. */
-function named(output: string, kind: string): string[] {
+const LINES_OF_A_CAUSE = 30;
+
+/** What failed; once each, for bun test repeats the names at its end. */
+export function failedTests(output: string): Failure[] {
+  const failures = new Map<string, Failure>();
+  let cause: string[] = [];
+  for (const line of output.split("\n")) {
+    const [, kind, name] = /^\((pass|fail|skip|todo)\) (.*)/.exec(line) ?? [];
+    if (kind === undefined || name === undefined) {
+      if (line.trim() !== "") cause.push(line);
+      continue;
+    }
+    if (kind === "fail" && !failures.has(name)) failures.set(name, { name, cause: cause.slice(-LINES_OF_A_CAUSE) });
+    cause = [];
+  }
+  return [...failures.values()];
+}
+
+function testsThat(output: string, kind: string): string[] {
   const lines = output.split("\n").filter((line) => line.startsWith(`(${kind}) `));
-  return [...new Set(lines.map((line) => line.slice(kind.length + 3)))];
+  return lines.map((line) => line.slice(kind.length + 3));
 }
 
 /** The closing line. */

@@ -113,20 +113,40 @@ function notRun(suite: Suite): Result {
 
 function showResult(result: Result, seconds: number, log: string): void {
   console.log(`${result.suite.name.padEnd(24)} ${closingLine(result).padEnd(36)} ${seconds.toFixed(1)} s`);
-  if (result.failed === 0) return;
-  const failures = failedTests(result.output);
-  const shown = failures.length > 0 ? failures : result.output.trimEnd().split("\n").slice(-20);
-  for (const line of shown) console.log(`    ${line}`);
-  console.log(`    see ${log}`);
+  if (result.failed > 0) console.log(`    see ${log}`);
 }
 
+/** What failed comes last, where it is seen when only the end of the output is. */
 function report(results: readonly Result[]): number {
-  const skipped = results.flatMap(({ suite, output }) => skippedTests(output).map((test) => `${suite.name}: ${test}`));
-  if (skipped.length > 0) console.log(`\nskipped:\n${skipped.map((line) => `    ${line}\n`).join("")}`);
+  showSkipped(results.filter((result) => result.skipped > 0));
+  showFailed(results.filter((result) => result.failed > 0));
   const sum = addUp(results);
   writeFileSync(`${logs}/summary`, `${closingLine(sum)}\n`);
   console.log(closingLine(sum));
   return sum.failed > 0 || sum.passed === 0 ? 1 : 0;
+}
+
+/** By reason; the names are in the logs. */
+function showSkipped(results: readonly Result[]): void {
+  if (results.length > 0) console.log("\nskipped:");
+  for (const { suite, output } of results) {
+    for (const [reason, names] of skippedTests(output)) {
+      console.log(`    ${suite.name}: ${names.length === 1 ? names[0] : `${names.length} tests`}: ${reason}`);
+    }
+  }
+  console.log("");
+}
+
+function showFailed(results: readonly Result[]): void {
+  for (const { suite, output } of results) {
+    const failures = failedTests(output);
+    if (failures.length === 0) show(`failed: ${suite.name}`, output.trimEnd().split("\n").slice(-30));
+    for (const { name, cause } of failures) show(`failed: ${suite.name}: ${name}`, cause);
+  }
+}
+
+function show(title: string, lines: readonly string[]): void {
+  console.log(`${title}\n${lines.map((line) => `    ${line}\n`).join("")}`);
 }
 
 function fail(message: string): number {
