@@ -245,6 +245,16 @@ function goOn(pid: number): void {
   } catch {}
 }
 
+/** Kills it; false when it has ended before, which it may while the agent stops at the last it has to do. */
+function isKilled(pid: number): boolean {
+  try {
+    process.kill(pid, "SIGKILL");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Strace stops everybody for a moment at each call; one that was sent SIGSTOP stays so. */
 function isStopped(pid: number): boolean {
   const state = () => /^State:\t(.)/m.exec(readIfThere(`/proc/${pid}/status`))?.[1];
@@ -281,15 +291,17 @@ test(
       const strace = commandBeside(argv);
       const found = await stopAt(call, strace);
       const when = `at ${call.name} number ${call.nth} of the ${call.process}`;
-      if (found !== undefined) {
+      if (found !== undefined && isKilled(found.runtime)) {
         struck++;
-        process.kill(found.runtime, "SIGKILL");
         const removing = commandBeside([RUNTIME, "--root", root, "delete", "--force", b.id]);
         await Bun.sleep(10);
         goOn(found.agent);
         const removed = await removing.finish();
         if (removed.status !== 0) throw new Error(`${when}: delete --force: ${describeResult(removed)}`);
-      } else remove(b, { flags: ["--force"] });
+      } else {
+        if (found !== undefined) goOn(found.agent);
+        remove(b, { flags: ["--force"] });
+      }
       await strace.finish();
       mustBeRepairable(b, when);
     }
