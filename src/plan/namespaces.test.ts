@@ -148,6 +148,18 @@ test("the init hides from ptrace before it does anything with the container's na
   ]);
 });
 
+test("in a user namespace that is joined nobody finds the init dumpable, not even before its first batch", () => {
+  const joined = planned({
+    namespaces: [
+      { type: "user", path: "/u" },
+      { type: "pid", path: "/p" },
+    ],
+  }).unshare;
+  expect(printProgram(joined)[0]).toBe("prctl(4, 0, 0, 0, 0)");
+  // tsrun, which may not be root, has to write the maps of a new one.
+  expect(printProgram(planned(made("user", "pid")).unshare)[0]).toContain("clone3");
+});
+
 test("in a user namespace the init becomes its root first", () => {
   const { build } = planned(made("mount", "user"));
   expect(printProgram(build).slice(1, 4)).toEqual([

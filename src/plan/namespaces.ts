@@ -47,12 +47,24 @@ export function namespaceFlag(type: NamespaceType): number {
  */
 export function planNamespaces(context: PlanContext, cgroup: Slot | undefined): void {
   const namespaces = context.config.linux?.namespaces ?? [];
+  planHiding(context, namespaces);
   planJoining(context, namespaces, (namespace) => !joinsWhenBorn(namespace, namespaces, cgroup));
   const made = namespaces.filter((namespace) => isNew(namespace) && !isLeftToInit(context, namespace));
   const flags = made.reduce((sum, { type }) => sum + namespaceFlag(type), CLONE_PARENT);
   planClone(context, flags, cgroup);
   planJoining(context, namespaces, (namespace) => joinsWhenBorn(namespace, namespaces, cgroup));
   planInNewNamespaces(context, namespaces);
+}
+
+/**
+ * Root of a user namespace that is joined may ptrace whoever is in it: it must not find the init dumpable, not even as
+ * long as that waits for its first batch, with the host's file systems for its root (as CVE-2016-9962 has it for exec).
+ * In a new user namespace nobody can be, and there this has to wait: the files in /proc that tsrun writes the maps to are
+ * root's when the process is not dumpable, and tsrun may be somebody else.
+ */
+function planHiding({ unshare }: PlanContext, namespaces: readonly Namespace[]): void {
+  if (!namespaces.some((namespace) => namespace.type === "user" && !isNew(namespace))) return;
+  add(unshare, { call: "prctl", args: [PR_SET_DUMPABLE, 0, 0, 0, 0], what: "hide the process from ptrace" });
 }
 
 /**
