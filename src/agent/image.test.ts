@@ -1,7 +1,17 @@
 import { expect, test } from "bun:test";
 import type { Arch } from "../abi/syscalls.ts";
 import { agentImage } from "./image.ts";
-import { CODE, LOADER, LOADER_SIZE, MEMORY_END, RECORD_SIZE, SOCKET_AT } from "./layout.ts";
+import {
+  CODE,
+  LOADER,
+  LOADER_SIZE,
+  MEMORY_END,
+  RECORD_ARGS,
+  RECORD_ON_TOLERATED,
+  RECORD_SIZE,
+  RECORD_TOLERATED,
+  SOCKET_AT,
+} from "./layout.ts";
 
 interface Segment {
   readonly flags: number;
@@ -72,5 +82,16 @@ for (const [arch, machine] of [["x86-64", 62] as const, ["aarch64", 183] as cons
     expect(view.getUint32(offset, true)).toBe(recvfrom);
     expect(view.getUint32(offset + SOCKET_AT - LOADER, true)).toBe(7);
     expect(view.getUint32(offset + RECORD_SIZE, true)).toBe(exitGroup);
+  });
+
+  test(`the loader for ${arch} exits with 126 on any error: without its socket it must not spin`, () => {
+    const { offset } = segments[1]!;
+    for (let errno = 0; errno < 128; errno++) {
+      const byte = view.getUint8(offset + RECORD_TOLERATED + (errno >> 3));
+      expect([errno, (byte >> (errno & 7)) & 1]).toEqual([errno, 1]);
+    }
+    const next = offset + view.getInt32(offset + RECORD_ON_TOLERATED, true);
+    expect(view.getUint32(next, true)).toBe(arch === "x86-64" ? 231 : 94);
+    expect(view.getBigUint64(next + RECORD_ARGS, true)).toBe(126n);
   });
 }

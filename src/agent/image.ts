@@ -11,8 +11,10 @@ import {
   RECORD_ARGS,
   RECORD_FLAGS,
   RECORD_ON_POSITIVE,
+  RECORD_ON_TOLERATED,
   RECORD_ON_ZERO,
   RECORD_SIZE,
+  RECORD_TOLERATED,
 } from "./layout.ts";
 import { machineCodeX86_64 } from "./x86-64.ts";
 
@@ -78,8 +80,13 @@ function writeProgramHeader(
   view.setUint32(at + 48, 0x1000, true);
 }
 
-/** Two records: wait for a batch and run it; at end of file (tsrun is gone) exit. */
+/**
+ * Three records: wait for a batch and run it; at end of file (tsrun is gone) exit; on any error exit, too: that is a
+ * container that executes its own /proc/self/exe in the hope that it is the host's runtime (CVE-2019-5736). It gets this
+ * image, without a socket, and must not spin.
+ */
 function writeLoader(view: DataView, arch: Arch, socket: number): void {
+  const COMMAND_NOT_EXECUTED = 126;
   const receive = LOADER_AT;
   view.setUint32(receive, syscallNumber("recvfrom", arch), true);
   view.setUint32(receive + RECORD_FLAGS, FLAG_RETRY, true);
@@ -88,5 +95,9 @@ function writeLoader(view: DataView, arch: Arch, socket: number): void {
   view.setUint32(receive + RECORD_ARGS + 16, BATCH_SIZE, true);
   view.setInt32(receive + RECORD_ON_POSITIVE, BATCH - LOADER, true);
   view.setInt32(receive + RECORD_ON_ZERO, RECORD_SIZE, true);
+  for (let word = 0; word < 16; word += 4) view.setUint32(receive + RECORD_TOLERATED + word, 0xffffffff, true);
+  view.setInt32(receive + RECORD_ON_TOLERATED, 2 * RECORD_SIZE, true);
   view.setUint32(receive + RECORD_SIZE, syscallNumber("exit_group", arch), true);
+  view.setUint32(receive + 2 * RECORD_SIZE, syscallNumber("exit_group", arch), true);
+  view.setUint32(receive + 2 * RECORD_SIZE + RECORD_ARGS, COMMAND_NOT_EXECUTED, true);
 }
