@@ -23,7 +23,7 @@ endif
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: help setup test-setup build generate check test test-guest integration bench demo man install clean
+.PHONY: help setup test-setup build generate check test conformance test-guest integration bench demo man install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -56,7 +56,11 @@ check: setup ## types, lint, format, generated files, unit tests; needs no root
 	@$(bun) scripts/run-suites.ts check
 
 test: test-setup ## everything: check, builds, integration, other people's suites; installs what it needs; needs root
-	@$(bun) scripts/run-suites.ts build check integration guest conformance
+	@$(bun) scripts/run-suites.ts build check integration guest reference conformance
+
+# SUITE=docker for one of them.
+conformance: test-setup build ## other people's suites and engines, conformance-tests/; needs root
+	@$(bun) scripts/run-suites.ts conformance$(if $(SUITE),/$(SUITE))
 
 # FILES=tests/exec.test.ts for one file, SUITE=trixie for another Debian.
 test-guest: test-setup build ## the tests in a guest with systemd, cgroup v2 and AppArmor; needs root

@@ -1,11 +1,13 @@
 /**
- * Runs groups of test suites: `bun scripts/run-suites.ts build check integration guest conformance`. Prints a line per suite as
- * it ends, what failed and what was skipped, and closes with `N passed, N failed`. Every suite's output is in build/logs.
+ * Runs groups of test suites: `bun scripts/run-suites.ts build check integration guest reference conformance`, or one suite of a
+ * group: `conformance/docker`. Prints a line per suite as it ends, then a table with why what was skipped, what failed, and
+ * closes with `N passed, N failed`. Every suite's output is in build/logs.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { addUp, type Counts, closingLine, countResults, failedTests, skippedTests } from "./count-results.ts";
-import { type Group, groups, type Suite, suitesOf } from "./suites.ts";
+import { addUp, type Counts, closingLine, countResults, failedTests } from "./count-results.ts";
+import { resultsTable } from "./results-table.ts";
+import { chosenSuites, type Suite } from "./suites.ts";
 
 const logs = "build/logs";
 /** The guest takes longest: on two processors that other suites use too, half an hour. */
@@ -16,13 +18,15 @@ const SIDE_BY_SIDE = 2;
 interface Result extends Counts {
   readonly suite: Suite;
   readonly output: string;
+  readonly seconds: number;
 }
 
-async function runGroups(chosen: readonly Group[]): Promise<number> {
+async function runSuites(names: readonly string[]): Promise<number> {
   process.chdir(resolve(import.meta.dir, ".."));
   mkdirSync(logs, { recursive: true });
   rmSync(`${logs}/summary`, { force: true });
-  const suites = chosen.flatMap(suitesOf);
+  const suites = chosenSuites(names);
+  if (typeof suites === "string") return fail(suites);
   if (suites.some((suite) => suite.root) && process.getuid?.() !== 0) return fail("containers need root here");
   const results = await runAll(suites);
   return report(results);
@@ -53,8 +57,8 @@ async function run(suite: Suite): Promise<Result> {
   closeSync(file);
   const output = readFileSync(log, "utf8");
   const counts = suite.counts === "tests" ? countResults(output, status) : oneTest(status === 0);
-  const result = { suite, output, ...counts };
-  showResult(result, (performance.now() - started) / 1000, log);
+  const result = { suite, output, seconds: (performance.now() - started) / 1000, ...counts };
+  showResult(result, log);
   return result;
 }
 
@@ -108,33 +112,23 @@ function oneTest(passed: boolean): Counts {
 
 function notRun(suite: Suite): Result {
   console.log(`${suite.name.padEnd(24)} not run, because the build failed`);
-  return { suite, output: "", ...oneTest(false) };
+  return { suite, output: "", seconds: 0, ...oneTest(false) };
 }
 
-function showResult(result: Result, seconds: number, log: string): void {
-  console.log(`${result.suite.name.padEnd(24)} ${closingLine(result).padEnd(36)} ${seconds.toFixed(1)} s`);
+function showResult(result: Result, log: string): void {
+  console.log(`${result.suite.name.padEnd(24)} ${closingLine(result).padEnd(36)} ${result.seconds.toFixed(1)} s`);
   if (result.failed > 0) console.log(`    see ${log}`);
 }
 
 /** What failed comes last, where it is seen when only the end of the output is. */
 function report(results: readonly Result[]): number {
-  showSkipped(results.filter((result) => result.skipped > 0));
+  const rows = results.map(({ suite, ...result }) => ({ name: suite.name, ...result }));
+  console.log(`\n${resultsTable(rows).join("\n")}\n`);
   showFailed(results.filter((result) => result.failed > 0));
   const sum = addUp(results);
   writeFileSync(`${logs}/summary`, `${closingLine(sum)}\n`);
   console.log(closingLine(sum));
   return sum.failed > 0 || sum.passed === 0 ? 1 : 0;
-}
-
-/** By reason; the names are in the logs. */
-function showSkipped(results: readonly Result[]): void {
-  if (results.length > 0) console.log("\nskipped:");
-  for (const { suite, output } of results) {
-    for (const [reason, names] of skippedTests(output)) {
-      console.log(`    ${suite.name}: ${names.length === 1 ? names[0] : `${names.length} tests`}: ${reason}`);
-    }
-  }
-  console.log("");
 }
 
 function showFailed(results: readonly Result[]): void {
@@ -154,7 +148,4 @@ function fail(message: string): number {
   return 1;
 }
 
-const chosen = groups.filter((group) => process.argv.slice(2).includes(group));
-const unknown = process.argv.slice(2).find((name) => !groups.some((group) => group === name));
-process.exitCode =
-  unknown !== undefined || chosen.length === 0 ? fail(`groups are ${groups.join(", ")}`) : await runGroups(chosen);
+process.exitCode = await runSuites(process.argv.slice(2));

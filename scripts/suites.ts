@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 
 /** Something that `make check` or `make test` runs: a command whose output goes to build/logs. */
 export interface Suite {
@@ -15,18 +15,37 @@ export interface Suite {
 }
 
 /** In the order in which they begin: making the guest takes longest. */
-export const groups = ["build", "check", "integration", "guest", "conformance"] as const;
-export type Group = (typeof groups)[number];
+const groups = ["build", "check", "integration", "guest", "reference", "conformance"] as const;
+type Group = (typeof groups)[number];
 
 const bun = process.execPath;
 
+/** The suites of groups (`conformance`), and single ones (`conformance/docker`), in the order of `groups`; or what is wrong with the names. */
+export function chosenSuites(names: readonly string[]): Suite[] | string {
+  const suites: Suite[] = [];
+  for (const group of groups) {
+    const wanted = names.filter((name) => name.split("/")[0] === group).map((name) => name.slice(group.length + 1));
+    if (wanted.length > 0)
+      suites.push(...suitesOf(group).filter(({ name }) => wanted.includes("") || wanted.includes(name)));
+  }
+  const unknown = names.find((name) => !isKnown(name));
+  if (unknown === undefined && suites.length > 0) return suites;
+  return `there is no ${unknown ?? "suite"}: groups are ${groups.join(", ")}; conformance/docker is one of a group`;
+}
+
+function isKnown(name: string): boolean {
+  const group = groups.find((group) => name === group || name.startsWith(`${group}/`));
+  if (group === undefined) return false;
+  return name === group || suitesOf(group).some((suite) => `${group}/${suite.name}` === name);
+}
+
 /** The suites of a group; paths are relative to the root of the repository. */
-export function suitesOf(group: Group): Suite[] {
+function suitesOf(group: Group): Suite[] {
   switch (group) {
     case "check":
       return checks();
     case "build":
-      return [guestImage(), build("x86-64"), build("aarch64"), builtPrograms()];
+      return [guestImage(), ...goPrograms(), build("x86-64"), build("aarch64"), builtPrograms()];
     case "integration":
       return [
         {
@@ -42,8 +61,10 @@ export function suitesOf(group: Group): Suite[] {
       return [
         { name: "guest", command: ["tests/guest/run.sh"], counts: "tests", program: true, aside: true, root: true },
       ];
+    case "reference":
+      return testsOfTheTests();
     case "conformance":
-      return [...testsOfTheTests(), ...foreignSuites()];
+      return foreignSuites();
   }
 }
 
@@ -55,6 +76,19 @@ function build(arch: string): Suite {
 /** From Debian's packages, where it is not cached: some minutes in which the processors have other things to do. */
 function guestImage(): Suite {
   return { name: "guest image", command: ["scripts/guest/image.sh"], counts: "status", root: true };
+}
+
+/** Programs of others that conformance tests need: compiled where they are not cached. */
+function goPrograms(): Suite[] {
+  const directories = foreignNames().map((name) => `conformance-tests/${name}`);
+  return directories
+    .filter((directory) => existsSync(`${directory}/build.sh`))
+    .map((directory) => ({
+      name: `programs of ${directory.replace(/.*\//, "")}`,
+      command: ["scripts/go-programs.sh", directory],
+      counts: "status",
+      root: true,
+    }));
 }
 
 function builtPrograms(): Suite {
@@ -105,11 +139,9 @@ function testsOfTheTests(): Suite[] {
 
 /** conformance-tests/NAME: run.sh, or tests for bun. */
 function foreignSuites(): Suite[] {
-  const names = existsSync("conformance-tests") ? readdirSync("conformance-tests") : [];
-  return names
+  return foreignNames()
     .map((name) => ({ name, directory: `./conformance-tests/${name}` }))
     .filter(({ directory }) => isSuite(directory))
-    .sort((a, b) => (a.name < b.name ? -1 : 1))
     .map(({ name, directory }) => ({
       name,
       command: existsSync(`${directory}/run.sh`)
@@ -121,7 +153,12 @@ function foreignSuites(): Suite[] {
     }));
 }
 
+function foreignNames(): string[] {
+  return existsSync("conformance-tests") ? readdirSync("conformance-tests").sort() : [];
+}
+
 function isSuite(directory: string): boolean {
+  if (!statSync(directory).isDirectory()) return false;
   if (existsSync(`${directory}/run.sh`)) return true;
   return readdirSync(directory).some((file) => file.endsWith(".test.ts"));
 }
