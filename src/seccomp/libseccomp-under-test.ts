@@ -1,7 +1,9 @@
 /** Debian's libseccomp, as the reference for the compiler's tests. */
 import { dlopen, FFIType, type Pointer, ptr } from "bun:ffi";
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { SOCK_FILTER_SIZE } from "../abi/filter.ts";
 import type { Seccomp, SeccompArch, SeccompOperator } from "../spec/types.ts";
+import { type Architecture, architecture } from "./architectures.ts";
 import { returnValue } from "./decisions.ts";
 
 const LIBRARY = "libseccomp.so.2";
@@ -20,6 +22,7 @@ function open() {
   return dlopen(LIBRARY, {
     seccomp_init: { args: [u32], returns: pointer },
     seccomp_release: { args: [pointer], returns: FFIType.void },
+    seccomp_arch_native: { args: [], returns: u32 },
     seccomp_arch_add: { args: [pointer, u32], returns: i32 },
     seccomp_arch_remove: { args: [pointer, u32], returns: i32 },
     seccomp_attr_set: { args: [pointer, u32, u32], returns: i32 },
@@ -59,25 +62,48 @@ export function numberOf(token: number, name: string): number {
   return lib().seccomp_syscall_resolve_name_arch(token, ptr(Buffer.from(`${name}\0`)));
 }
 
+export function knowsArchitecture(name: SeccompArch): boolean {
+  return numberOf(tokenOf(name, architecture(name).token), "read") >= 0;
+}
+
 /**
- * The program of libseccomp for the same profile, made by the calls that runc makes; `tokens` are those of its
- * architectures, the machine's own first.
+ * The program of libseccomp for the same profile, made by the calls that runc makes, for architectures of one byte order,
+ * which need not be this machine's: as struct sock_filter[], little-endian.
  */
-export function compileWithLibseccomp(profile: Seccomp, tokens: readonly number[]): Uint8Array {
-  const { seccomp_init, seccomp_release, seccomp_arch_add, seccomp_attr_set } = lib();
+export function compileWithLibseccomp(profile: Seccomp, architectures: readonly Architecture[]): Uint8Array {
+  const { seccomp_init, seccomp_release, seccomp_attr_set } = lib();
   const byDefault = returnValue(profile.defaultAction, profile.defaultErrnoRet);
   const context = seccomp_init(byDefault) as Pointer | null;
   if (context === null) throw new Error("seccomp_init failed");
+  const tokens = architectures.map(({ name, token }) => tokenOf(name, token));
   try {
-    for (const token of tokens.slice(1)) check("seccomp_arch_add", seccomp_arch_add(context, token));
+    setArchitectures(context, tokens);
     if ((profile.syscalls ?? []).length > 32) {
       check("seccomp_attr_set", seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2));
     }
-    for (const rule of profile.syscalls ?? []) addRule(context, rule, byDefault, tokens[0]!);
-    return exported(context);
+    for (const rule of profile.syscalls ?? []) addRule(context, rule, byDefault);
+    return architectures[0]!.isBigEndian ? swapped(exported(context)) : exported(context);
   } finally {
     seccomp_release(context);
   }
+}
+
+/** It begins with the machine's own. */
+function setArchitectures(context: Pointer, tokens: readonly number[]): void {
+  const { seccomp_arch_native, seccomp_arch_add, seccomp_arch_remove } = lib();
+  const native = seccomp_arch_native();
+  if (!tokens.includes(native)) check("seccomp_arch_remove", seccomp_arch_remove(context, native));
+  for (const token of tokens) check("seccomp_arch_add", seccomp_arch_add(context, token));
+}
+
+/** Of each instruction the code, of 16 bits, and k, of 32; jumps are bytes. */
+function swapped(program: Uint8Array): Uint8Array {
+  const [from, to] = [new DataView(program.buffer), new DataView(program.slice().buffer)];
+  for (let at = 0; at < program.length; at += SOCK_FILTER_SIZE) {
+    to.setUint16(at, from.getUint16(at), true);
+    to.setUint32(at + 4, from.getUint32(at + 4), true);
+  }
+  return new Uint8Array(to.buffer);
 }
 
 function check(what: string, result: number): void {
@@ -86,8 +112,10 @@ function check(what: string, result: number): void {
 
 type SyscallRule = NonNullable<Seccomp["syscalls"]>[number];
 
-function addRule(context: Pointer, { names, action, errnoRet, args }: SyscallRule, byDefault: number, token: number) {
+function addRule(context: Pointer, { names, action, errnoRet, args }: SyscallRule, byDefault: number) {
   const returns = returnValue(action, errnoRet);
+  // Names stand for the machine's own numbers, whatever the architectures.
+  const native = lib().seccomp_arch_native();
   if (returns === byDefault) return;
   const conditions = (args ?? []).map(({ index, op, value, valueTwo }) =>
     BigUint64Array.of(BigInt(index) | (BigInt(OPERATORS.indexOf(op) + 1) << 32n), BigInt(value), BigInt(valueTwo ?? 0)),
@@ -95,7 +123,7 @@ function addRule(context: Pointer, { names, action, errnoRet, args }: SyscallRul
   const isSplit = new Set((args ?? []).map(({ index }) => index)).size < conditions.length;
   const rules = isSplit ? conditions.map((condition) => [condition]) : [conditions];
   for (const name of names) {
-    const number = numberOf(token, name);
+    const number = numberOf(native, name);
     if (number === -1) continue;
     for (const rule of rules) {
       const words = BigUint64Array.from(rule.flatMap((condition) => [...condition]));
