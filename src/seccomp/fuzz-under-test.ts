@@ -23,7 +23,7 @@ export interface Fuzzed {
 }
 
 /**
- * For FUZZ, of any length: tries random profiles made from `seed` (an integer) until `until` (as Date.now() counts).
+ * For `make fuzz`, of any length: tries random profiles made from `seed` (an integer) until `until` (as Date.now() counts).
  * Each is compiled here and by libseccomp, and both programs are interpreted for every call of every rule on every
  * architecture, with arguments at each comparison's edges; where libseccomp's own order decides, the rules themselves say
  * what should come of it. Needs no root; without libseccomp it tries the second alone. Never throws.
