@@ -52,7 +52,7 @@ function suitesOf(group: Group): Suite[] {
           name: "integration",
           command: ["tests/run.sh"],
           counts: "tests",
-          environment: { LOOPS: "1000" },
+          environment: { LOOPS: "1000", ATTACKS: "500" },
           program: true,
           root: true,
         },
@@ -127,9 +127,13 @@ function testsOfTheTests(): Suite[] {
     .filter((file) => file.endsWith(".test.ts") && !ENDURANCE.includes(file.replace(".test.ts", "")))
     .map((file) => `./tests/${file}`)
     .sort();
+  const attacks = readdirSync("tests/attacks")
+    .filter((file) => file.endsWith(".test.ts"))
+    .map((file) => `./tests/attacks/${file}`)
+    .sort();
   return ["runc", "crun"].map((runtime) => ({
     name: `integration, ${runtime}`,
-    command: ["tests/run.sh", ...topics],
+    command: ["tests/run.sh", ...topics, ...attacks],
     counts: "tests",
     environment: { RUNTIME: runtime },
     program: true,

@@ -11,7 +11,7 @@ here=$(dirname "$(realpath "$0")")
 bun=$here/../node_modules/@oven/bun-linux-x64/bin/bun
 [ "$(id -u)" = 0 ] || { echo "tests/run.sh: containers need root here" >&2; exit 1; }
 case $(basename "${RUNTIME:-tsrun}") in crun) VIEW=v2 ;; esac
-[ $# -gt 0 ] || set -- "$here"/*.test.ts # tests/guest has those that only the guest can run
+[ $# -gt 0 ] || set -- "$here"/*.test.ts "$here"/attacks/*.test.ts # tests/guest has those that only the guest can run
 export VIEW="${VIEW:-}" here
 exec unshare -m --propagation private sh -c '
   if [ "$VIEW" = v2 ]; then

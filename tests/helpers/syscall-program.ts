@@ -14,6 +14,16 @@ export function writeSyscallProgram(path: string, call: OneCall): void {
   chmodSync(path, 0o755);
 }
 
+/** Where the code of writeCode's program begins. */
+export const CODE_ADDRESS = 0x400000n + 64n + 56n;
+
+/** Writes a static x86-64 executable that is this code, which may write to itself. */
+export function writeCode(path: string, code: Uint8Array): void {
+  const READ_WRITE_EXECUTE = 7n;
+  writeFileSync(path, elf64(code, READ_WRITE_EXECUTE));
+  chmodSync(path, 0o755);
+}
+
 function code64({ number, args = [] }: OneCall): Uint8Array {
   // mov rdi, rsi, rdx, r10, r8, r9, …; mov rax, number; syscall; neg eax; mov edi, eax; mov eax, 60; syscall
   const registers = ["48bf", "48be", "48ba", "49ba", "49b8", "49b9"];
@@ -28,7 +38,7 @@ function code32({ number, args = [] }: OneCall): Uint8Array {
 }
 
 /** Little-endian, in hexadecimal. */
-function words(size: number, value: bigint): string {
+export function words(size: number, value: bigint): string {
   const bytes = new Uint8Array(new BigUint64Array([BigInt.asUintN(64, value)]).buffer);
   return bytes.slice(0, size).toHex();
 }
@@ -36,14 +46,14 @@ function words(size: number, value: bigint): string {
 const BASE = 0x400000n;
 
 /** elf(5): a header and one segment, which is the whole file. */
-function elf64(code: Uint8Array): Uint8Array {
+function elf64(code: Uint8Array, flags = 5n): Uint8Array {
   const HEADERS = 64 + 56;
   const size = BigInt(HEADERS + code.length);
   const header = [
     "7f454c46020101000000000000000000",
     words(2, 2n) + words(2, 62n) + words(4, 1n) + words(8, BASE + BigInt(HEADERS)) + words(8, 64n) + words(8, 0n),
     words(4, 0n) + words(2, 64n) + words(2, 56n) + words(2, 1n) + words(6, 0n),
-    words(4, 1n) + words(4, 5n) + words(8, 0n) + words(8, BASE) + words(8, BASE) + words(8, size) + words(8, size),
+    words(4, 1n) + words(4, flags) + words(8, 0n) + words(8, BASE) + words(8, BASE) + words(8, size) + words(8, size),
     words(8, 0x1000n),
   ];
   return new Uint8Array([...Uint8Array.fromHex(header.join("")), ...code]);

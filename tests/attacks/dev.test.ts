@@ -1,0 +1,63 @@
+import { rmdirSync, symlinkSync } from "node:fs";
+import type { Change, RunOptions } from "../helpers/suite.ts";
+import { attacks, mustBe } from "./helpers/attack.ts";
+import { canary } from "./helpers/canary.ts";
+
+const { attack, bundle, run, home } = attacks("attack-dev");
+
+let number = 0;
+
+/** An image whose /dev, or something in it, is a symlink that leads to a directory of the host. */
+type Link = (rootfs: string, canary: string) => void;
+
+const FILES = {
+  ptmx: "somebody's file\n",
+  null: "another one\n",
+  console: "a third one\n",
+  "pts/ptmx": "a fourth one\n",
+};
+
+/** What making and running a container with such an image does to the directory. */
+function attempt(link: Link, change: Change, options: RunOptions = {}): string[] {
+  const host = canary(`${home}/canary-${++number}`, { "pts/": "", ...FILES });
+  const b = bundle((config, at) => {
+    rmdirSync(`${at.rootfs}/dev`);
+    link(at.rootfs, host.dir);
+    change(config, at);
+  });
+  run(b, options);
+  return host.changed();
+}
+
+/** From the root file system up to the host's "/", and then some. */
+const UP = "../".repeat(20).slice(0, -1);
+
+const LINKS: Readonly<Record<string, Link>> = {
+  absolute: (rootfs, canary) => symlinkSync(canary, `${rootfs}/dev`),
+  "relative, with as many .. as it takes": (rootfs, canary) => symlinkSync(`${UP}${canary}`, `${rootfs}/dev`),
+  "a chain": (rootfs, canary) => {
+    symlinkSync("mnt/second", `${rootfs}/dev`);
+    symlinkSync("../home/third", `${rootfs}/mnt/second`);
+    symlinkSync(`${UP}${canary}`, `${rootfs}/home/third`);
+  },
+  "by way of the runtime's own root": (rootfs, canary) => symlinkSync(`/proc/self/root${canary}`, `${rootfs}/dev`),
+};
+
+const asConfigured: Change = () => {};
+
+/** As of an engine that leaves /dev to the image. */
+const withoutMountOnDev: Change = (config) => {
+  config.mounts = config.mounts.filter(({ destination }) => !destination.startsWith("/dev"));
+};
+
+for (const [kind, link] of Object.entries(LINKS)) {
+  attack(
+    ["CVE-2026-41579", "CVE-2026-47766"],
+    `an image's /dev that is a symlink changes nothing on the host: ${kind}`,
+    () => {
+      // The host's file named ptmx would be removed, and symlinks named fd, stdin, … be made beside it.
+      mustBe([], attempt(link, asConfigured));
+      mustBe([], attempt(link, withoutMountOnDev));
+    },
+  );
+}
