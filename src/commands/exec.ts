@@ -26,7 +26,7 @@ export const execCommand: Command<"exec"> = ({ args, options, globals, warn, tel
   const status = statusOf(state, directory);
   checkStatus(status, options.ignorePaused);
   const config = JSON.parse(readSavedConfig(directory)) as Config;
-  const { process, pointer } = execProcess(config, command, options, warn);
+  const { process, pointer, labelOptions } = execProcess(config, command, options, warn);
   const passed = listenFds(config);
   const preserveFds = options.preserveFds + passed.count;
   preserveDescriptors(preserveFds);
@@ -35,6 +35,7 @@ export const execCommand: Command<"exec"> = ({ args, options, globals, warn, tel
     config,
     process,
     pointer,
+    labelOptions,
     facts: readFacts(),
     cgroups: options.cgroup.length === 0 ? undefined : chosenCgroups(state, options.cgroup),
     directory,

@@ -141,9 +141,42 @@ test("no command is refused", () => {
   expect(refused(() => changed({}, OWN, [])).message).toBe("process args cannot be empty");
 });
 
-test("labels cannot be set yet: refused, not dropped", () => {
-  expect(refused(() => changed({ apparmor: "p" })).message).toContain("(--apparmor)");
-  expect(refused(() => changed({ processLabel: "l" })).message).toContain("(--process-label)");
+describe("labels", () => {
+  const LABELLED: Process = { ...OWN, apparmorProfile: "of-container", selinuxLabel: "u:r:container_t:s0" };
+
+  test("are the container's unless others are given", () => {
+    expect(changed({}, LABELLED).process).toMatchObject({
+      apparmorProfile: "of-container",
+      selinuxLabel: "u:r:container_t:s0",
+    });
+    expect(changed().process).not.toContainAnyKeys(["apparmorProfile", "selinuxLabel"]);
+  });
+
+  test("--apparmor, --process-label; errors then name the option", () => {
+    const { process, labelOptions } = changed({ apparmor: "p", processLabel: "l" }, LABELLED);
+    expect(process).toMatchObject({ apparmorProfile: "p", selinuxLabel: "l" });
+    expect(labelOptions).toEqual({ apparmorProfile: "--apparmor", selinuxLabel: "--process-label" });
+    expect(changed({ apparmor: "p" }, LABELLED).process.selinuxLabel).toBe("u:r:container_t:s0");
+  });
+
+  test("an empty one is as good as none", () => {
+    const { process, labelOptions } = changed({ apparmor: "", processLabel: "" }, LABELLED);
+    expect(process.apparmorProfile).toBe("of-container");
+    expect(labelOptions).toEqual({});
+  });
+
+  for (const [option, name] of [
+    ["--apparmor", "apparmor"],
+    ["--process-label", "processLabel"],
+  ] as const) {
+    test(`${option} with a newline, or longer than the kernel reads, is refused`, () => {
+      expect(refused(() => changed({ [name]: "p\nq" })).message).toBe(
+        `cannot label the process: found "p\\nq", should be a label without NUL and newline (${option})`,
+      );
+      expect(refused(() => changed({ [name]: "x".repeat(4092) })).message).toContain("should be at most 4091 bytes");
+      expect(changed({ [name]: "x".repeat(4091) }).process.args).toEqual(["ls", "-l"]);
+    });
+  }
 });
 
 describe("--process", () => {
@@ -156,6 +189,23 @@ describe("--process", () => {
     const { process, pointer } = changed({ process: file, user: "5", env: ["A=9"] }, OWN, []);
     expect(process).toEqual({ args: ["x"], cwd: "/", user: { uid: 1, gid: 1 } });
     expect(pointer).toBe("");
+  });
+
+  test("but for the labels: no process is less confined than the container because nobody said so", () => {
+    const file = join(mkdtempSync(join(tmpdir(), "exec-process-")), "process.json");
+    const write = (labels: object) => writeFileSync(file, JSON.stringify({ args: ["x"], cwd: "/", ...labels }));
+    const own = { ...OWN, apparmorProfile: "of-container", selinuxLabel: "of-container" };
+    write({});
+    expect(changed({ process: file }, own, []).process).toMatchObject({
+      apparmorProfile: "of-container",
+      selinuxLabel: "of-container",
+    });
+    write({ apparmorProfile: "unconfined", selinuxLabel: "" });
+    expect(changed({ process: file }, own, []).process).toMatchObject({
+      apparmorProfile: "unconfined",
+      selinuxLabel: "of-container",
+    });
+    rmSync(file);
   });
 
   test("a file that is missing", () => {

@@ -2,6 +2,8 @@ import { capabilityNames } from "../abi/capability.ts";
 import { errnoName, errnoText } from "../abi/errno.ts";
 import { TsrunError } from "../errors.ts";
 import { readText } from "../kernel/files.ts";
+import type { LabelOptions } from "../plan/labels.ts";
+import { labelFault } from "../spec/checks/labels.ts";
 import { parseProcess } from "../spec/load.ts";
 import type { Config, Process, User } from "../spec/types.ts";
 
@@ -25,36 +27,60 @@ export function execProcess(
   command: readonly string[],
   options: ProcessOptions,
   warn: (message: string) => void,
-): { process: Process; pointer: string } {
-  checkLabels(options);
-  if (options.process !== undefined) return { process: readProcess(options.process, warn), pointer: "" };
+): { process: Process; pointer: string; labelOptions?: LabelOptions } {
+  if (options.process !== undefined) return { process: readProcess(config, options.process, warn), pointer: "" };
   if (command.length === 0) throw new TsrunError("process args cannot be empty", { code: "EINVAL" });
-  return { process: changedProcess(config, command, options), pointer: "/process" };
+  return {
+    process: changedProcess(config, command, options),
+    pointer: "/process",
+    labelOptions: labelOptions(options),
+  };
 }
 
-function readProcess(path: string, warn: (message: string) => void): Process {
+function readProcess(config: Config, path: string, warn: (message: string) => void): Process {
   const text = readText(path);
   if (typeof text === "number") {
     throw new TsrunError(`cannot read "${path}": ${errnoText(-text)} (--process)`, { code: errnoName(-text) });
   }
   const { process, warnings } = parseProcess(text, path);
   for (const warning of warnings) warn(warning);
-  const pending = (["apparmorProfile", "selinuxLabel"] as const).filter((name) => (process[name] ?? "") !== "");
-  if (pending.length > 0) warn(`not applied by this version of tsrun: ${pending.join(", ")}`);
-  return process;
+  return { ...process, ...labelsOr(process, config.process) };
 }
 
-function checkLabels({ apparmor, processLabel }: ProcessOptions): void {
-  const given = apparmor !== undefined ? "--apparmor" : processLabel !== undefined ? "--process-label" : undefined;
-  if (given === undefined) return;
-  throw new TsrunError(`cannot label the process: this version of tsrun does not set labels (${given})`, {
-    code: "ENOTSUP",
+type ProcessLabels = Pick<Process, "apparmorProfile" | "selinuxLabel">;
+
+/** Whoever is given no label has the container's, as with runc: nobody becomes less confined by not being asked. */
+function labelsOr(given: ProcessLabels, own: ProcessLabels | undefined): ProcessLabels {
+  const labels: ProcessLabels = {};
+  for (const name of ["apparmorProfile", "selinuxLabel"] as const) {
+    const label = (given[name] ?? "") === "" ? own?.[name] : given[name];
+    if (label !== undefined) labels[name] = label;
+  }
+  return labels;
+}
+
+/** An empty label is as good as no option. */
+function labelOptions({ apparmor = "", processLabel = "" }: ProcessOptions): LabelOptions {
+  return {
+    ...(apparmor === "" ? {} : { apparmorProfile: "--apparmor" }),
+    ...(processLabel === "" ? {} : { selinuxLabel: "--process-label" }),
+  };
+}
+
+function checkLabel(label: string, option: string): void {
+  const fault = labelFault(label);
+  if (fault === undefined) return;
+  throw new TsrunError(`cannot label the process: ${fault.found}, should be ${fault.expected} (${option})`, {
+    code: "EINVAL",
   });
 }
 
 function changedProcess(config: Config, command: readonly string[], options: ProcessOptions): Process {
   const own = config.process ?? { args: [], cwd: "/" };
   checkEnvironment(options.env);
+  const { apparmor = "", processLabel = "" } = options;
+  checkLabel(apparmor, "--apparmor");
+  checkLabel(processLabel, "--process-label");
   return {
     ...own,
     args: [...command],
@@ -64,6 +90,7 @@ function changedProcess(config: Config, command: readonly string[], options: Pro
     user: changedUser(own.user, options),
     capabilities: withCapabilities(own.capabilities, options.cap),
     noNewPrivileges: options.noNewPrivs ?? own.noNewPrivileges,
+    ...labelsOr({ apparmorProfile: apparmor, selinuxLabel: processLabel }, own),
   };
 }
 

@@ -18,8 +18,10 @@ import {
   planInitialAffinity,
   planJoin,
 } from "../plan/exec.ts";
+import { type LabelOptions, labelsOf } from "../plan/labels.ts";
 import type { Config, Process } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
+import { checkLabels } from "./check-host.ts";
 import { readHome } from "./create.ts";
 import { cgroupsOfInit } from "./exec-cgroups.ts";
 import { type Execution, execute } from "./execute.ts";
@@ -33,6 +35,7 @@ export interface ContainerExec {
   readonly config: Config;
   readonly process: Process;
   readonly pointer: string;
+  readonly labelOptions?: LabelOptions | undefined;
   readonly facts: HostFacts;
   /** Those of --cgroup, in place of the container's. */
   readonly cgroups?: readonly ContainerCgroup[] | undefined;
@@ -51,6 +54,7 @@ export interface ContainerExec {
 /** Adds a process to a container. Returns its process id; the program runs when this returns. */
 export function execInContainer(request: ContainerExec): number {
   const { state, cgroups, facts } = request;
+  checkLabels(labelsOf(request.process, request.pointer, request.labelOptions));
   try {
     return execInCgroups(request, cgroups ?? containerCgroups(state.cgroup_paths));
   } catch (error) {

@@ -12,6 +12,7 @@ import { RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../abi/openat2.ts";
 import type { CgroupHierarchy } from "../host/facts.ts";
 import { hasUserNamespace, type PlanContext } from "./context.ts";
 import { type MountEntry, refused } from "./mount-entry.ts";
+import { mountLabelOf } from "./mount-label.ts";
 import {
   attachMount,
   changeAttributes,
@@ -119,6 +120,7 @@ function planSplit(context: PlanContext, entry: MountEntry): void {
     source: "tmpfs",
     data: ["mode=755"],
     attributes: attributes & ~MOUNT_ATTR_RDONLY,
+    label: mountLabelOf(context),
   };
   const tmpfs = makeFileSystem(build, slots, system, origin);
   attachMount(build, tmpfs, target, origin);

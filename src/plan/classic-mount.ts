@@ -25,6 +25,7 @@ import {
 } from "../abi/mount.ts";
 import type { PlanContext } from "./context.ts";
 import { type MountEntry, refused } from "./mount-entry.ts";
+import { mountContext } from "./mount-label.ts";
 import type { MountOptions } from "./mount-options.ts";
 import { changeAttributes, closeFd } from "./mount-steps.ts";
 
@@ -41,7 +42,8 @@ const DATA_LIMIT = 4095;
 export function planClassicMount(context: PlanContext, entry: MountEntry, target: Slot): void {
   const { build, slots } = context;
   const { options, origin, mount } = entry;
-  const data = options.data.join(",");
+  const label = mountContext(context, entry);
+  const data = [...options.data, ...(label === undefined ? [] : [`context="${label}"`])].join(",");
   if (Buffer.byteLength(data) > DATA_LIMIT) throw refused(entry, `its options are longer than ${DATA_LIMIT} bytes`);
   const back = slot(slots, "working directory");
   const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;

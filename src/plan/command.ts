@@ -2,6 +2,7 @@ import type { ErrnoName } from "../abi/errno.ts";
 import { AT_FDCWD } from "../abi/fcntl.ts";
 import { CLOSE_RANGE_CLOEXEC, UINT_MAX } from "../abi/prctl.ts";
 import type { Process } from "../spec/types.ts";
+import { labelRefusals } from "./labels.ts";
 import { add, CAUSE, label, type Program, place, type Slot, strings } from "./step.ts";
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -116,13 +117,14 @@ export function planExecve(
   const paths = candidates(process);
   for (const [i, path] of paths.entries()) {
     const isLast = i === paths.length - 1;
+    const failed = name.includes("/") ? `exec ${path}` : `exec: ${JSON.stringify(name)}`;
     add(program, {
       call: "execve",
       args: [path, argv, envp],
       tolerate: isMute ? EXECVE_ERRORS : isLast ? [] : ["ENOENT", "ENOTDIR", "EACCES"],
       what: `execute ${JSON.stringify(path)}`,
       pointer: `${pointer}/args`,
-      says: { "*": name.includes("/") ? `exec ${path}: ${CAUSE}` : `exec: ${JSON.stringify(name)}: ${CAUSE}` },
+      says: { ...labelRefusals(process, failed), "*": `${failed}: ${CAUSE}` },
     });
   }
   if (isMute) planMuteEnd(program);

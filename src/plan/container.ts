@@ -1,16 +1,25 @@
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
 import { UINT_MAX } from "../abi/prctl.ts";
-import type { HostFacts } from "../host/facts.ts";
+import type { HostFacts, MapTools } from "../host/facts.ts";
 import type { Config } from "../spec/types.ts";
 import { planLookup } from "./command.ts";
 import { hasMountNamespace, hasUserNamespace, type PlanContext } from "./context.ts";
 import { planDevices } from "./devices.ts";
+import { planIdMaps } from "./id-maps.ts";
+import { labelsOf, planExecLabels, planKeyringWithLabel } from "./labels.ts";
 import { planLoopback } from "./loopback.ts";
 import { planMaskedPaths, planReadonlyPaths } from "./masked-paths.ts";
 import { planMounts } from "./mounts.ts";
-import { planIdMaps, planNamespaces } from "./namespaces.ts";
+import { planNamespaces } from "./namespaces.ts";
 import { planOpenPasswd } from "./passwd.ts";
-import { type ProcessContext, planIdentity, planProcessAttributes, planSessionKeyring } from "./process.ts";
+import { planPrivateProc } from "./private-proc.ts";
+import {
+  type ProcessContext,
+  planIdentity,
+  planOomScore,
+  planProcessAttributes,
+  planSessionKeyring,
+} from "./process.ts";
 import { opensOnHost, planPivot, planRootfs } from "./rootfs.ts";
 import {
   type Arg,
@@ -42,6 +51,8 @@ export interface ContainerRequest {
   readonly preserveFds: number;
   /** tsrun try only. */
   readonly trial?: Trial | undefined;
+  /** See needsMapTools. */
+  readonly mapTools?: MapTools | undefined;
 }
 
 /** Empty programs for one container. */
@@ -74,8 +85,11 @@ export function newPlan(request: ContainerRequest): PlanContext {
     checks: [],
     copies: [],
     dev: {},
+    kernelMounts: new Map(),
+    procfs: {},
     hostMounts: [],
     trial: request.trial,
+    mapTools: request.mapTools,
   };
 }
 
@@ -94,6 +108,8 @@ export function mustPrepareFirst(plan: PlanContext): boolean {
 
 /** The namespaces; `cgroup` is the descriptor of v2's, see planCgroup. */
 export function planBeginning(plan: PlanContext, cgroup: Slot | undefined): void {
+  const { config, unshare, slots } = plan;
+  if (config.process !== undefined) planOomScore(unshare, slots, config.process, "/process");
   planNamespaces(plan, cgroup);
   planIdMaps(plan);
 }
@@ -101,7 +117,12 @@ export function planBeginning(plan: PlanContext, cgroup: Slot | undefined): void
 /** The file systems, and all that wants them complete or the host in sight. `console` takes the terminal. */
 export function planBuild(plan: PlanContext, request: ContainerRequest, console: Slot | undefined): void {
   const { config, slots, rootfs } = plan;
-  if (!request.noNewKeyring) planSessionKeyring(plan.build, plan.slots, plan.id);
+  const labels = labelsOf(config.process, "/process");
+  if (labels !== undefined) plan.procfs.mount = planPrivateProc(plan.build, slots);
+  if (!request.noNewKeyring) {
+    const join = () => planSessionKeyring(plan.build, slots, plan.id);
+    planKeyringWithLabel(plan.build, slots, plan.procfs.mount, labels, join);
+  }
   planRootfs(plan);
   planMounts(plan);
   if (hasMountNamespace(plan)) planDevices(plan);
@@ -122,6 +143,7 @@ export function planProcess(plan: PlanContext, request: ContainerRequest): void 
   const context = processContext(plan, request, root);
   planReadonlyPaths(plan);
   planPivot(plan);
+  planLabels(plan);
   planCloseAll(plan, request.preserveFds, root);
   if (context === undefined) return;
   planProcessAttributes(context);
@@ -129,6 +151,12 @@ export function planProcess(plan: PlanContext, request: ContainerRequest): void 
   plan.lastCapabilities = planIdentity(context);
   planLookup(plan.identity, context.process, context.pointer);
   if (plan.trial !== undefined) planDeath(plan);
+}
+
+/** With the private procfs that was opened before there was a root file system; it is closed with everything else. */
+function planLabels({ config, enter, slots, procfs }: PlanContext): void {
+  const labels = labelsOf(config.process, "/process");
+  if (labels !== undefined && procfs.mount !== undefined) planExecLabels(enter, slots, procfs.mount, labels);
 }
 
 function processContext(plan: PlanContext, request: ContainerRequest, rootfs: Slot): ProcessContext | undefined {

@@ -1,4 +1,4 @@
-import type { HostFacts } from "../host/facts.ts";
+import type { HostFacts, MapTools } from "../host/facts.ts";
 import type { Config, IdMapping } from "../spec/types.ts";
 import type { LastCapabilities } from "./capabilities.ts";
 import type { Program, Slot, SlotTable } from "./step.ts";
@@ -63,8 +63,14 @@ export interface PlanContext {
    * else can reach it yet, so nothing needs to be looked for first.
    */
   readonly dev: { mount?: Slot | undefined };
+  /** What config.mounts has on /proc and /sys, as descriptors: what is in them is found whatever becomes of their paths. */
+  readonly kernelMounts: Map<string, Slot>;
+  /** The private procfs (planPrivateProc) where more than one planner needs it: from the beginning of `build` to `enter`. */
+  readonly procfs: { mount?: Slot | undefined };
   /** tsrun try: what makes the root file system, and more. */
   readonly trial?: Trial | undefined;
+  /** What writes the id maps where tsrun may not (needsMapTools). */
+  readonly mapTools?: MapTools | undefined;
   /** Without a mount namespace: what was mounted in the caller's, in order; delete unmounts it in reverse. */
   readonly hostMounts: string[];
   /** What planIdentity leaves to be set when the seccomp filter is loaded. */

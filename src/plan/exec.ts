@@ -6,9 +6,17 @@ import type { Config, ExecCpuAffinity, Namespace, Process } from "../spec/types.
 import type { LastCapabilities } from "./capabilities.ts";
 import { planLookup } from "./command.ts";
 import { cpuSet } from "./cpu-list.ts";
+import { type LabelOptions, type Labels, labelsOf, planExecLabels, planKeyringWithLabel } from "./labels.ts";
 import { joinsWhenBorn, namespaceFlag, planBecomeRoot } from "./namespaces.ts";
 import { planOpenPasswd } from "./passwd.ts";
-import { type ProcessContext, planIdentity, planProcessAttributes, planSessionKeyring } from "./process.ts";
+import { planPrivateProc } from "./private-proc.ts";
+import {
+  type ProcessContext,
+  planIdentity,
+  planOomScore,
+  planProcessAttributes,
+  planSessionKeyring,
+} from "./process.ts";
 import {
   add,
   bytes,
@@ -38,6 +46,8 @@ export interface ExecPlan {
   readonly warnings: string[];
   /** What planIdentity leaves to be set when the seccomp filter is loaded. */
   lastCapabilities?: LastCapabilities | undefined;
+  /** For a process with labels, from `join` on: of the host, for in the container there may be anything at /proc. */
+  procfs?: Slot | undefined;
 }
 
 export interface ExecRequest {
@@ -54,6 +64,8 @@ export interface ExecRequest {
   readonly newKeyring: boolean;
   /** The container has a seccomp filter. */
   readonly isFiltered: boolean;
+  /** Of the process, and in whose place options stand. */
+  readonly labelOptions?: LabelOptions | undefined;
   readonly stdio: readonly number[];
 }
 
@@ -128,7 +140,9 @@ export function planJoin(plan: ExecPlan, request: ExecRequest, cgroup: Slot | un
   const later = namespaces.filter((namespace) => joinsWhenBorn(namespace, namespaces, cgroup));
   const flags = flagsOf(namespaces.filter((namespace) => !later.includes(namespace)));
   const child = label();
+  planOomScore(join, plan.slots, request.process, request.pointer);
   add(join, { call: "prctl", args: [PR_SET_DUMPABLE, 0, 0, 0, 0], what: "hide the process from ptrace" });
+  if (labelsOf(request.process, request.pointer) !== undefined) plan.procfs = planPrivateProc(join, plan.slots);
   if (flags !== 0) add(join, { call: "setns", args: [request.pidfd, flags], what: "join the container's namespaces" });
   const args = struct(
     "clone_args",
@@ -173,7 +187,12 @@ export function planExecProcess(plan: ExecPlan, request: ExecRequest): void {
   add(identity, { call: "prctl", args: [PR_SET_NAME, "tsrun:[2:INIT]"], what: "name the process" });
   if (has("user")) planBecomeRoot(identity);
   add(identity, { call: "setsid", args: [], tolerate: ["EPERM"], what: "start a session" });
-  if (request.newKeyring) planSessionKeyring(identity, slots, request.id);
+  const labels = labelsOf(request.process, request.pointer, request.labelOptions);
+  if (request.newKeyring) {
+    const join = () => planSessionKeyring(identity, slots, request.id);
+    planKeyringWithLabel(identity, slots, plan.procfs, labels, join);
+  }
+  planLabels(plan, labels);
   planRoot(plan, request, has("mount"), rootfs);
   const context: ProcessContext = {
     process: request.process,
@@ -199,6 +218,12 @@ export function planExecProcess(plan: ExecPlan, request: ExecRequest): void {
   planOpenPasswd(identity, slots, rootfs);
   plan.lastCapabilities = planIdentity(context);
   planLookup(identity, request.process, request.pointer);
+}
+
+function planLabels({ identity, slots, procfs }: ExecPlan, labels: Labels | undefined): void {
+  if (labels === undefined || procfs === undefined) return;
+  planExecLabels(identity, slots, procfs, labels);
+  add(identity, { call: "close", args: [procfs], what: "close the private procfs" });
 }
 
 /** The mount namespace has brought its root along; without one the container's root was entered by chroot. */

@@ -4,15 +4,30 @@ import { S_IFCHR } from "../abi/stat.ts";
 import { TsrunError } from "../errors.ts";
 import { hasMountNamespace, type PlanContext } from "./context.ts";
 import { statBuffer } from "./devices.ts";
+import { mountLabelOf } from "./mount-label.ts";
 import { attachMount, changeAttributes, cloneTree, closeFd, makeFileSystem, type Origin } from "./mount-steps.ts";
 import { cleanPath, openInRoot } from "./paths.ts";
-import { add, label, place, type Slot, slot } from "./step.ts";
+import { add, type Label, label, place, type Slot, slot } from "./step.ts";
 
 /** Up to so many paths it is not worth closing what was opened for them: before execve(2) everything is closed. */
 const FEW = 64;
 
 /** A path that does not exist needs no hiding. */
 const ABSENT = ["ENOENT", "ENOTDIR"] as const;
+
+/**
+ * Opens what is to be hidden or made read-only, or goes to `absent`. What is in /proc and /sys is looked for in the mounts
+ * themselves: whoever writes to the root file system could otherwise put an empty directory in their place meanwhile, and
+ * them back afterwards, with nothing hidden (in the manner of CVE-2019-19921).
+ */
+function openRestricted(context: PlanContext, into: Slot, path: string, origin: Origin, absent: Label): void {
+  const clean = cleanPath(path);
+  const [, top = ""] = clean.split("/");
+  const mount = context.kernelMounts.get(`/${top}`);
+  const rest = clean.slice(top.length + 1);
+  const [root, name] = mount === undefined || rest === "" ? [context.rootfs, clean] : [mount, rest];
+  openInRoot(context.enter, into, root, name, origin, { tolerate: ABSENT, onTolerated: absent });
+}
 
 /**
  * linux.maskedPaths, in `enter`: over a file the host's /dev/null, over a directory an empty read-only tmpfs. The null
@@ -79,7 +94,7 @@ function makeEmptyDirectory(context: PlanContext): EmptyDirectory {
   const { enter, slots } = context;
   const origin = { what: "make an empty directory to hide others", pointer: "/linux/maskedPaths" };
   const data = ["mode=755", "nr_inodes=1"];
-  const system = { type: "tmpfs", source: "tmpfs", data, attributes: MOUNT_ATTR_RDONLY };
+  const system = { type: "tmpfs", source: "tmpfs", data, attributes: MOUNT_ATTR_RDONLY, label: mountLabelOf(context) };
   const mount = makeFileSystem(enter, slots, system, origin);
   const attached = slot(slots, "empty directory, attached");
   add(enter, { call: "fcntl", args: [-1, F_GETFD, 0], into: attached, tolerate: ["EBADF"], ...origin });
@@ -101,7 +116,7 @@ function planMaskedPath(context: PlanContext, entry: PathEntry, nothing: Slot, e
   const isDirectory = label();
   const close = label();
   const next = label();
-  openInRoot(enter, target, context.rootfs, path, origin, { tolerate: ABSENT, onTolerated: next });
+  openRestricted(context, target, path, origin, next);
   cloneTree(enter, mask, { from: nothing, path: "", recursive: false }, origin);
   // A file on a directory is EINVAL.
   attachMount(enter, mask, target, origin, { tolerate: ["EINVAL"], onTolerated: isDirectory, onZero: close });
@@ -151,7 +166,7 @@ function planReadonlyPath(context: PlanContext, { path, pointer, closes }: PathE
   const target = slot(slots, `read-only ${path}`);
   const copy = slot(slots, `copy of ${path}`);
   const next = label();
-  openInRoot(enter, target, context.rootfs, path, origin, { tolerate: ABSENT, onTolerated: next });
+  openRestricted(context, target, path, origin, next);
   cloneTree(enter, copy, { from: target, path: "", recursive: true }, origin);
   changeAttributes(enter, copy, { set: MOUNT_ATTR_RDONLY }, origin);
   attachMount(enter, copy, target, origin);

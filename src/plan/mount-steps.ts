@@ -105,6 +105,8 @@ export interface FileSystem {
   readonly data: readonly string[];
   /** MOUNT_ATTR_… of the mount. */
   readonly attributes: number;
+  /** linux.mountLabel, where this file system is to have it. */
+  readonly label?: string | undefined;
 }
 
 /** fsconfig(2) refuses longer keys and values. */
@@ -124,6 +126,7 @@ export function makeFileSystem(program: Program, table: SlotTable, system: FileS
   add(program, { call: "fsopen", args: [system.type, FSOPEN_CLOEXEC], into: context, ...unknown, ...origin });
   const source = system.source === "" ? [] : [`source=${system.source}`];
   configure(program, context, [...source, ...system.data], origin);
+  if (system.label !== undefined) labelSystem(program, context, system.label, origin);
   const told = { fsContext: context, ...origin };
   add(
     program,
@@ -132,6 +135,21 @@ export function makeFileSystem(program: Program, table: SlotTable, system: FileS
   );
   closeFd(program, context);
   return mount;
+}
+
+/** SELinux takes its option as one string, whatever is in it. */
+function labelSystem(program: Program, context: Slot, mountLabel: string, origin: Origin): void {
+  const args = [context, FSCONFIG_SET_STRING, "context", mountLabel, 0];
+  add(program, { call: "fsconfig", args, fsContext: context, ...labelled(origin, mountLabel) });
+}
+
+/** What a file system cannot be labelled with, the policy does not know. */
+export function labelled(origin: Origin, mountLabel: string): Origin & Pick<Step, "hint"> {
+  return {
+    what: `${origin.what} with the SELinux label ${JSON.stringify(mountLabel)}`,
+    pointer: "/linux/mountLabel",
+    hint: "the policy has to know the label: user:role:type:range, such as system_u:object_r:container_file_t:s0:c1,c2",
+  };
 }
 
 /** One fsconfig(2) an option. */

@@ -5,7 +5,8 @@ import { planCgroupMount } from "./cgroup-mounts.ts";
 import { planClassicMount } from "./classic-mount.ts";
 import { hasMountNamespace, type PlanContext } from "./context.ts";
 import { statBuffer } from "./devices.ts";
-import { destinationOf, type MountEntry, readEntry, refused } from "./mount-entry.ts";
+import { destinationOf, isKernelMount, type MountEntry, readEntry, refused } from "./mount-entry.ts";
+import { mountContext, planLabelQueues } from "./mount-label.ts";
 import type { MountOptions } from "./mount-options.ts";
 import {
   attachMount,
@@ -26,6 +27,7 @@ export function planMounts(context: PlanContext): void {
     const entry = readEntry(context, mount, `/mounts/${index}`);
     checkDestination(entry);
     if (entry.destination === "/dev" && !entry.options.remount) context.dev.mount = undefined;
+    if (!entry.options.remount) context.kernelMounts.delete(entry.destination);
     planMount(context, entry);
     if (!hasMountNamespace(context) && !entry.options.remount) {
       context.hostMounts.push(context.rootfsPath + entry.destination);
@@ -105,16 +107,20 @@ function planNewMount(context: PlanContext, entry: MountEntry): void {
     return;
   }
   const attributes = (options.attributes.set | options.recursive.set) & ~(delayed ? MOUNT_ATTR_RDONLY : 0);
-  const mount = makeFileSystem(build, slots, { type, source: entry.mount.source ?? type, data, attributes }, origin);
+  const label = mountContext(context, entry);
+  const system = { type, source: entry.mount.source ?? type, data, attributes, label };
+  const mount = makeFileSystem(build, slots, system, origin);
   if (mode !== undefined) planSetMode(build, mount, mode, origin);
   for (const { type: propagation, recursive } of options.propagation) {
     changeAttributes(build, mount, { propagation, recursive }, origin);
   }
+  planLabelQueues(context, entry, mount);
   attachMount(build, mount, target, origin);
   if (options.copyUp) planCopyUp(context, entry, target, mount);
   if (!options.copyUp) closeFd(build, target);
   if (delayed) changeAttributes(context.enter, mount, { set: MOUNT_ATTR_RDONLY }, origin);
   if (destination === "/dev" && type === "tmpfs" && !options.copyUp) context.dev.mount = mount;
+  else if (isKernelMount(entry)) context.kernelMounts.set(destination, mount);
   else closeFd(delayed ? context.enter : build, mount);
 }
 

@@ -39,6 +39,8 @@ export function printArg(arg: Arg): string {
       return `{${arg.words.map((word) => printArg(word)).join(", ")}}`;
     case "address":
       return `&$${arg.slot.name}`;
+    case "words of a command":
+      return `[${arg.words.map((word) => (typeof word === "string" ? JSON.stringify(word) : `$${word.name}`)).join(", ")}]`;
     case "text":
       return arg.parts.map((part) => (typeof part === "string" ? JSON.stringify(part) : `$${part.name}`)).join(" ");
     case "pair":
@@ -108,6 +110,7 @@ export function testContext(config: Partial<Config> = {}, facts: Partial<HostFac
     checks: [],
     copies: [],
     dev: {},
+    procfs: {},
     hostMounts: [],
   };
 }

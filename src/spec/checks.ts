@@ -2,6 +2,7 @@
 import { deviceRulesMakeSense } from "./checks/device-rules.ts";
 import { hooksCanRun } from "./checks/hooks.ts";
 import { mappingsHaveUserNamespace, processIsMapped } from "./checks/ids.ts";
+import { mountLabelFits } from "./checks/labels.ts";
 import {
   devicesHaveNumbers,
   hostnameFits,
@@ -44,6 +45,7 @@ export function checkConfig(config: Config, tolerant: boolean): Report {
     [linux?.sysctl, sysctlsAreNamespaced],
     [linux?.maskedPaths ?? linux?.readonlyPaths, maskedPathsAreAbsolute],
     [linux?.seccomp, seccompMakesSense],
+    [linux?.mountLabel, mountLabelFits],
     [linux?.personality, personalityFlagsAreReserved],
   ];
   for (const [subject, check] of checks) {

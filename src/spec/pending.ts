@@ -4,11 +4,8 @@ import type { Config } from "./types.ts";
  * The properties of this config that tsrun does not apply yet, so that the caller can say so: nothing is dropped
  * silently. The list only shrinks. `null` and empty values ask for nothing.
  */
-export function pendingProperties({ process, linux }: Config): string[] {
+export function pendingProperties({ linux }: Config): string[] {
   const pending: [name: string, value: unknown][] = [
-    ["process.apparmorProfile", process?.apparmorProfile],
-    ["process.selinuxLabel", process?.selinuxLabel],
-    ["linux.mountLabel", linux?.mountLabel],
     ["linux.intelRdt", linux?.intelRdt],
     ["linux.netDevices", linux?.netDevices],
     ["linux.memoryPolicy", linux?.memoryPolicy],

@@ -1,4 +1,5 @@
 import type { Process, Scheduler } from "../types.ts";
+import { checkProcessLabels } from "./labels.ts";
 import { addFault, checkEnvironment, checkUnique, type Report } from "./report.ts";
 
 /** Looks at one rule of a process; `at` is the pointer of the process, for the pointers of faults. */
@@ -6,13 +7,14 @@ type ProcessCheck = (process: Process, at: string, report: Report) => void;
 
 /** config.md "Process". The list is in the order of its properties. */
 export function checkProcessRules(process: Process, at: string, report: Report): void {
-  const { scheduler, ioPriority, execCPUAffinity, rlimits, consoleSize, user } = process;
+  const { scheduler, ioPriority, execCPUAffinity, rlimits, consoleSize, user, apparmorProfile, selinuxLabel } = process;
   // Each with what it looks at: to call a function for the first time costs more than what it does.
   const checks: [subject: unknown, check: ProcessCheck][] = [
     [process, checkArgs],
     [process, checkCwd],
     [process, checkEnv],
     [rlimits, checkRlimits],
+    [apparmorProfile ?? selinuxLabel, checkProcessLabels],
     [scheduler, checkScheduler],
     [ioPriority, checkIoPriority],
     [execCPUAffinity, checkExecCpuAffinity],
