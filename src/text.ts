@@ -19,3 +19,17 @@ export function isDigits(text: string): boolean {
   for (let i = 0; i < text.length; i++) if (text[i]! < "0" || text[i]! > "9") return false;
   return text !== "";
 }
+
+/**
+ * A message for a terminal: control characters but tab and newline as `\\x1b`. Messages quote what configs and file
+ * systems contain, and that must not move a cursor or change what was printed before.
+ */
+export function visible(text: string): string {
+  let shown = "";
+  for (const character of text) {
+    const code = character.charCodeAt(0);
+    const isControl = (code < 0x20 && code !== 0x09 && code !== 0x0a) || (code >= 0x7f && code < 0xa0);
+    shown += isControl ? `\\x${code.toString(16).padStart(2, "0")}` : character;
+  }
+  return shown;
+}

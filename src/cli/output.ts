@@ -1,14 +1,15 @@
 import { errnoNumber } from "../abi/errno.ts";
 import { sys } from "../kernel/kernel.ts";
-import { utf8 } from "../text.ts";
+import { utf8, visible } from "../text.ts";
 
 /** Writes `text` to standard output, all of it; a reader that has gone away is no error. */
 export function print(text: string): void {
   writeAll(1, utf8(text));
 }
 
+/** Control characters are shown, not sent: see visible. */
 export function printError(text: string): void {
-  writeAll(2, utf8(text));
+  writeAll(2, utf8(visible(text)));
 }
 
 /**
