@@ -64,6 +64,12 @@ test("faults of shape and of sense come together", () => {
   expect(message(text)).toContain('mounts[0].destination: missing, there is "destnation", should be a string');
 });
 
+test("of a mapping without a number only that is said, not what ids it has", () => {
+  const text =
+    '{"ociVersion":"1.0.0","root":{"path":"r"},"process":{"args":["x"],"cwd":"/","user":{"uid":0}},"linux":{"namespaces":[{"type":"user"}],"uidMappings":[{"hostID":5,"size":5}],"gidMappings":[{"containerID":0,"hostID":5,"size":5}]}}';
+  expect(refusal(text).faults.map(({ pointer }) => pointer)).toEqual(["/linux/uidMappings/0/containerID"]);
+});
+
 test("misspelt properties are warnings, other unknown ones are nothing", () => {
   const text = DEFAULT.replace('"hostname"', '"hostnme"')
     .replace("maskedPaths", "maskedPath")

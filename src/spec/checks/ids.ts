@@ -1,7 +1,8 @@
 import type { IdMapping } from "../types.ts";
 import { addFault, type ConfigCheck, hasNamespace, type Report } from "./report.ts";
 
-const IDS = 2 ** 32;
+/** The highest number of 32 bits is no id: (uid_t) -1 means "leave as it is". */
+const IDS = 2 ** 32 - 1;
 /** user_namespaces(7): the kernel takes that many lines. */
 const MAX_MAPPINGS = 340;
 
@@ -30,7 +31,7 @@ export function checkMappingList(list: readonly IdMapping[], pointer: string, re
   for (const [at, { containerID, hostID, size }] of list.entries()) {
     if (size === 0) addFault(report, `${pointer}/${at}/size`, "found 0 (number)", "at least 1");
     if (Math.max(containerID, hostID) + size > IDS) {
-      addFault(report, `${pointer}/${at}/size`, `found ${size} (number)`, "so that no id is above 4294967295");
+      addFault(report, `${pointer}/${at}/size`, `found ${size} (number)`, "so that no id is above 4294967294");
     }
   }
   for (const side of ["containerID", "hostID"] as const) checkOverlap(list, side, pointer, report);
@@ -69,6 +70,8 @@ export const processIsMapped: ConfigCheck = (config, report) => {
 
 function checkMapped(id: number, mappings: readonly IdMapping[] | undefined, pointer: string, report: Report): void {
   if (mappings === undefined || mappings.length === 0) return;
+  // A mapping whose shape is wrong is a fault of its own, and says nothing of the ids.
+  if (mappings.some(({ containerID, size }) => !Number.isInteger(containerID + size))) return;
   if (mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)) return;
   const ranges = mappings.slice(0, 5).map(({ containerID, size }) => `${containerID} to ${containerID + size - 1}`);
   addFault(report, pointer, `found ${id}`, `mapped in the user namespace: ${ranges.join(", ")}`);
