@@ -338,6 +338,7 @@ function writeData(state: State, data: Data): number {
     case "beside":
       throw new Error("the number of a descriptor has no address");
     case "text":
+    case "words of a command":
     case "pair":
       throw new Error(`data of kind "${data.kind}" is only for steps that tsrun runs itself`);
   }

@@ -8,7 +8,6 @@ import { printError } from "../cli/output.ts";
 import { stdioToOwn } from "../container/request.ts";
 import { printChanges } from "../container/try-changes.ts";
 import { type TryHost, tryConfig } from "../container/try-config.ts";
-import { explainForRoot, explainWithoutRoot, readUserNamespaceSettings } from "../container/try-explain.ts";
 import { startJanitor } from "../container/try-janitor.ts";
 import { type Keep, openKeep } from "../container/try-keep.ts";
 import { checkLimits } from "../container/try-limits.ts";
@@ -41,7 +40,7 @@ export const tryCommand: Command<"try"> = (input) => {
     return status;
   } catch (error) {
     keep?.discard();
-    throw facts.euid === 0 ? explainForRoot(error) : explainWithoutRoot(error, readUserNamespaceSettings());
+    throw error;
   }
 };
 

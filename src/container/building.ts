@@ -5,7 +5,7 @@ import { sys } from "../kernel/kernel.ts";
 import { reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
 import type { IdmapNamespace, PlanContext } from "../plan/context.ts";
-import { mapText, planWriteProc } from "../plan/namespaces.ts";
+import { mapText, planWriteProc } from "../plan/id-maps.ts";
 import { add, program, type Slot, slot, slotTable, text } from "../plan/step.ts";
 
 /**

@@ -35,6 +35,7 @@ import {
 import { textOf } from "../text.ts";
 import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
+import { explainPrivileges } from "./explain-rootless.ts";
 import { makeNotifyDirectory } from "./notify.ts";
 import { countKills, type KillReason, withReason } from "./out-of-memory.ts";
 import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
@@ -83,8 +84,9 @@ export function createContainer(request: CreateRequest): CreatedContainer {
   }
 }
 
-/** Says so when the memory limit was too low for the container to be built in; its cgroups are still there. */
-function toldWhy(error: unknown, { root, id, config }: CreateRequest): unknown {
+/** What root could have done, and whether the memory limit was too low to build the container; its cgroups are still there. */
+function toldWhy(caught: unknown, { root, id, config, facts }: CreateRequest): unknown {
+  const error = explainPrivileges(caught, config, facts);
   if (config.linux?.resources === undefined) return error;
   const reason = () => {
     const directory = openContainerDirectory(root, id);

@@ -10,6 +10,7 @@ import { readDeviceCgroup } from "../cgroup/read-device-cgroup.ts";
 import { requiredControllers } from "../cgroup/required.ts";
 import type { PlannedScope } from "../cgroup/systemd.ts";
 import type { HostFacts } from "../host/facts.ts";
+import { findMapTools } from "../host/map-tools.ts";
 import {
   type ContainerRequest,
   newPlan,
@@ -21,6 +22,7 @@ import {
   planSendPidfd,
 } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
+import { needsMapTools } from "../plan/id-maps.ts";
 import { type Slot, slot } from "../plan/step.ts";
 import type { Config, Resources } from "../spec/types.ts";
 import { sharesCgroupNamespace } from "./check-host.ts";
@@ -52,7 +54,8 @@ export function beginPlan(request: PlanRequest, socketPath: string | undefined):
   const { found, scope } = findCgroups(request);
   for (const warning of found.warnings) request.warn(warning);
   const used = found.cgroups.map(({ directory }) => directory);
-  const plan = newPlan({ ...request, cgroupPaths: cgroupMap(used) });
+  const mapTools = needsMapTools(request.config, request.facts) ? findMapTools() : undefined;
+  const plan = newPlan({ ...request, cgroupPaths: cgroupMap(used), mapTools });
   planBeginning(plan, planCgroup(plan, found.cgroups));
   const resources = request.config.linux?.resources;
   if (resources !== undefined) planFirstLimits(request, plan, resources);

@@ -3,6 +3,7 @@ import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } from "../
 import { chooseCgroupManager, systemdInstance } from "../cgroup/choose.ts";
 import type { Globals } from "../cli/options.ts";
 import { TsrunError } from "../errors.ts";
+import type { HostFacts } from "../host/facts.ts";
 import { readFacts } from "../host/read-facts.ts";
 import { readText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
@@ -12,7 +13,7 @@ import { parseConfig } from "../spec/load.ts";
 import type { Config } from "../spec/types.ts";
 import { stateRoot } from "../state/root.ts";
 import { textOf } from "../text.ts";
-import { checkAgainstHost } from "./check-host.ts";
+import { checkAgainstHost, checkWithoutRoot } from "./check-host.ts";
 import type { CreateRequest } from "./create.ts";
 import { listenFds } from "./listen-fds.ts";
 import { NOTIFY_VARIABLE, notifyMount } from "./notify.ts";
@@ -45,6 +46,7 @@ export function createRequest(
   const notifies = (process.env.NOTIFY_SOCKET ?? "") !== "";
   const preserveFds = options.preserveFds + passed.count;
   const facts = readFacts();
+  if (!trial) checkWithoutRoot(config, facts);
   const instance = systemdInstance(globals.rootless, facts.euid, facts.inUserNamespace);
   preserveDescriptors(preserveFds);
   return {
@@ -55,7 +57,7 @@ export function createRequest(
     configText: text,
     facts,
     cgroupManager: chooseCgroupManager(globals, instance, trial),
-    mayGoWithoutCgroup: globals.rootless === "true" || (globals.rootless === "auto" && sys("geteuid") !== 0),
+    mayGoWithoutCgroup: mayGoWithoutCgroup(globals.rootless, facts),
     noPivot: options.noPivot,
     noNewKeyring: options.noNewKeyring,
     preserveFds,
@@ -66,6 +68,11 @@ export function createRequest(
     stdio: stdioToOwn(),
     warn,
   };
+}
+
+/** Root of a user namespace is an ordinary user of the machine, whose cgroups are not to be had as a rule. */
+export function mayGoWithoutCgroup(rootless: string, { euid, inUserNamespace }: HostFacts): boolean {
+  return rootless === "true" || (rootless === "auto" && (euid !== 0 || inUserNamespace));
 }
 
 /** From the working directory, without "." and ".." components: it ends up in state.json and in hooks' hands. */

@@ -1,11 +1,11 @@
-import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
-import { MFD_CLOEXEC, MFD_NOEXEC_SEAL } from "../abi/memfd.ts";
+import { errnoName, errnoText } from "../abi/errno.ts";
 import { exitCode, terminatingSignal } from "../abi/wait.ts";
 import { TsrunError } from "../errors.ts";
+import { memory, tail } from "../kernel/child.ts";
 import { spawn, sys } from "../kernel/kernel.ts";
 import { withCallersLimit } from "../kernel/processes.ts";
 import type { Hook, HookKind } from "../spec/types.ts";
-import { textOf, utf8 } from "../text.ts";
+import { utf8 } from "../text.ts";
 
 /** How a hook ended, wherever it ran. */
 export interface HookEnd {
@@ -68,15 +68,9 @@ export function runHook(hook: Hook, state: string): HookEnd {
   const pid = withCallersLimit(() => spawn(hook.path, hook.args ?? [hook.path], hook.env ?? [], fds));
   sys("close", input);
   const end = pid < 0 ? { execve: pid, timedOut: false, status: 0 } : { execve: 0, ...waitFor(pid, hook) };
-  const text = tail(output);
+  const text = tail(output, OUTPUT_TAIL);
   sys("close", output);
   return { ...end, output: () => text };
-}
-
-/** A memfd that is not executable: where vm.memfd_noexec is 2 there is no other kind; before Linux 6.3 none is. */
-function memory(name: string): number {
-  const fd = sys("memfd_create", name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
-  return fd === -errnoNumber("EINVAL") ? sys("memfd_create", name, MFD_CLOEXEC) : fd;
 }
 
 /** Waits for a child, at most `timeout` seconds; then it is killed. */
@@ -101,12 +95,4 @@ function must(result: number, hook: Hook): number {
   throw new TsrunError(`cannot run the hook ${JSON.stringify(hook.path)}: ${errnoText(-result)}`, {
     code: errnoName(-result),
   });
-}
-
-function tail(output: number): string {
-  const SEEK_END = 2;
-  const size = sys("lseek", output, 0, SEEK_END);
-  const buffer = new Uint8Array(OUTPUT_TAIL);
-  const count = sys("pread64", output, buffer, OUTPUT_TAIL, Math.max(0, size - OUTPUT_TAIL));
-  return textOf(buffer.subarray(0, Math.max(0, count)));
 }

@@ -36,3 +36,9 @@ export interface CgroupHierarchy {
   /** The cgroup that tsrun itself is in, from the hierarchy's root: `/user.slice`. */
   readonly own: string;
 }
+
+/** The programs that write the id maps of those who may not: newuidmap(1), newgidmap(1). Absolute paths. */
+export interface MapTools {
+  readonly newuidmap: string;
+  readonly newgidmap: string;
+}

@@ -5,6 +5,7 @@ import {
   add,
   addressOf,
   bytes,
+  commandLine,
   label,
   pair,
   place,
@@ -19,6 +20,7 @@ import {
   struct,
   text,
 } from "../plan/step.ts";
+import type { ChildEnd } from "./child.ts";
 import type { Sys, SysArg } from "./kernel.ts";
 import { runProgram } from "./run-program.ts";
 
@@ -257,4 +259,40 @@ test("an observer is told of every step, the one that fails too", () => {
     ["umask", EPERM],
     ["chdir", -13],
   ]);
+});
+
+describe("execve is a child that is waited for", () => {
+  const pid: Slot = { ...slot(slotTable(), "pid"), value: 4711 };
+  const command = step("execve", ["/usr/bin/newuidmap", commandLine("newuidmap", pid, "0"), 0], {
+    what: "map ids",
+    pointer: "/linux/uidMappings",
+  });
+  function ran(end: ChildEnd, steps = [command]): unknown[] {
+    const seen: unknown[] = [];
+    const { sys, calls } = recorder();
+    runProgram({ ...program("p"), steps }, sys, undefined, (path, argv) => {
+      seen.push([path, ...argv]);
+      return end;
+    });
+    return [...seen, ...calls];
+  }
+
+  test("with the values of slots; the program goes on when it has succeeded", () => {
+    expect(ran({ started: 0, status: 0, output: "" }, [command, step("setsid")])).toEqual([
+      ["/usr/bin/newuidmap", "newuidmap", "4711", "0"],
+      ["setsid"],
+    ]);
+  });
+
+  test.each([
+    [{ started: -2, status: 0, output: "" }, "cannot map ids: no such file or directory (linux.uidMappings)"],
+    [{ started: 0, status: 256, output: "not\nallowed" }, "cannot map ids: not; allowed (linux.uidMappings)"],
+    [{ started: 0, status: 256, output: "" }, "cannot map ids: /usr/bin/newuidmap: exit status 1 (linux.uidMappings)"],
+    [
+      { started: 0, status: 9, output: "" },
+      "cannot map ids: /usr/bin/newuidmap: killed by signal 9 (linux.uidMappings)",
+    ],
+  ])("%j", (end, message) => {
+    expect(() => ran(end)).toThrow(message);
+  });
 });

@@ -1,7 +1,8 @@
 import { errnoNumber } from "../abi/errno.ts";
 import type { Arg, Data, Program, Slot, Step, Word } from "../plan/step.ts";
-import { stepError } from "../plan/step-error.ts";
+import { childError, stepError } from "../plan/step-error.ts";
 import { textOf } from "../text.ts";
+import { type RunChild, runChild } from "./child.ts";
 import { addressOf, cString, type Sys, type SysArg } from "./kernel.ts";
 
 /** Told of each step that ran: result is the negative errno when it was tolerated or ended the program. */
@@ -9,16 +10,16 @@ export type StepObserver = (step: Step, result: number, startedAt: number) => vo
 
 /**
  * Runs a program in tsrun itself, with the meaning that the agent gives it: results into slots, tolerated errors, jumps.
- * Throws the error of the first step that fails.
+ * Throws the error of the first step that fails. execve is a child, waited for; it fails when the child does not exit with 0.
  */
-export function runProgram(program: Program, sys: Sys, observe?: StepObserver): void {
+export function runProgram(program: Program, sys: Sys, observe?: StepObserver, child: RunChild = runChild): void {
   const memory = newMemory();
   let at = 0;
   while (at < program.steps.length) {
     const step = program.steps[at]!;
     const startedAt = observe === undefined ? 0 : Bun.nanoseconds();
     if (step.into?.home !== undefined) materialize(memory, step.into.home);
-    const result = runStep(step, step.args, sys, memory);
+    const result = step.call === "execve" ? runAsChild(step, child) : runStep(step, step.args, sys, memory);
     observe?.(step, result, startedAt);
     if (step.into !== undefined) store(memory, step.into, result);
     for (const arg of step.args) if (isData(arg) && arg.kind === "address") load(memory, arg);
@@ -57,6 +58,17 @@ function runStep(step: Step, list: readonly Arg[], sys: Sys, memory: Memory): nu
     const result = sys(step.call, ...args);
     if (step.retry !== true || (result !== -4 && result !== -11)) return result; // EINTR, EAGAIN
   }
+}
+
+/** Only newuidmap(1) and its like: a system call of their own would not do, for they have privileges that tsrun has not. */
+function runAsChild(step: Step, run: RunChild): number {
+  const [path, line] = step.args as [string, Data & { kind: "words of a command" }];
+  const { started, status, output } = run(
+    path,
+    line.words.map((word) => (typeof word === "string" ? word : String(word.value))),
+  );
+  if (started === 0 && status !== 0) throw childError(step, status, output);
+  return started;
 }
 
 function isData(arg: Word): arg is Data | Slot {

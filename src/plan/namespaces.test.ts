@@ -13,14 +13,13 @@ import {
 } from "../abi/sched.ts";
 import type { HostFacts } from "../host/facts.ts";
 import type { Linux, Namespace, NamespaceType } from "../spec/types.ts";
-import { mapText, namespaceFlag, planIdMaps, planNamespaces } from "./namespaces.ts";
+import { namespaceFlag, planNamespaces } from "./namespaces.ts";
 import { type Data, type Step, slot } from "./step.ts";
 import { printProgram, testContext } from "./test-printer.ts";
 
 function planned(linux: Linux, facts: Partial<HostFacts> = {}, withCgroup = false) {
   const context = testContext({ linux }, facts);
   planNamespaces(context, withCgroup ? slot(context.slots, "cgroup") : undefined);
-  planIdMaps(context);
   return context;
 }
 
@@ -185,44 +184,4 @@ test("with offsets the init makes it, writes them while it is empty, and moves i
     '$time_for_children = openat(-100, "/proc/self/ns/time_for_children", 0, 0)',
     "setns($time_for_children, 0x80)",
   ]);
-});
-
-const mapped: Linux = {
-  ...made("user"),
-  uidMappings: [
-    { containerID: 0, hostID: 1000, size: 1 },
-    { containerID: 1, hostID: 100000, size: 65536 },
-  ],
-  gidMappings: [{ containerID: 0, hostID: 1000, size: 1 }],
-};
-
-test("id maps are written by tsrun, each in one write", () => {
-  const { attach } = planned(mapped);
-  expect(printProgram(attach)).toEqual([
-    '$uid_map = openat(-100, "/proc/" $init "/uid_map", 0x80001, 0)',
-    'write($uid_map, "0 1000 1\\n1 100000 65536\\n", 0x18)',
-    "close($uid_map)",
-    '$gid_map = openat(-100, "/proc/" $init "/gid_map", 0x80001, 0)',
-    'write($gid_map, "0 1000 1\\n", 9)',
-    "close($gid_map)",
-  ]);
-  expect(attach.steps[1]!.pointer).toBe("/linux/uidMappings");
-});
-
-test("without CAP_SETGID setgroups is given up before the gid map", () => {
-  const { attach } = planned(mapped, { effectiveCapabilities: 0n });
-  expect(printProgram(attach).slice(0, 2)).toEqual([
-    '$setgroups = openat(-100, "/proc/" $init "/setgroups", 0x80001, 0)',
-    'write($setgroups, "deny", 4)',
-  ]);
-});
-
-test("a joined user namespace has its maps already", () => {
-  const { attach } = planned({ ...mapped, namespaces: [{ type: "user", path: "/u" }] });
-  expect(attach.steps).toEqual([]);
-});
-
-test("mapText of nothing is nothing", () => {
-  expect(mapText(undefined)).toBe("");
-  expect(mapText([])).toBe("");
 });

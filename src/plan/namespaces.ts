@@ -1,4 +1,3 @@
-import { capabilityBit } from "../abi/capability.ts";
 import { AT_FDCWD, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
 import { PR_SET_DUMPABLE, PR_SET_NAME } from "../abi/prctl.ts";
 import {
@@ -14,9 +13,9 @@ import {
   CLONE_NEWUTS,
   CLONE_PARENT,
 } from "../abi/sched.ts";
-import type { IdMapping, Namespace, NamespaceType } from "../spec/types.ts";
+import type { Namespace, NamespaceType } from "../spec/types.ts";
 import type { PlanContext } from "./context.ts";
-import { add, bytes, label, type Program, place, reply, type Slot, slot, struct, text } from "./step.ts";
+import { add, bytes, label, type Program, place, reply, type Slot, slot, struct } from "./step.ts";
 
 /** The flag of clone(2), setns(2) and unshare(2) for a type of namespace. */
 export function namespaceFlag(type: NamespaceType): number {
@@ -208,50 +207,5 @@ function planTimeOffsets(context: PlanContext): void {
     { call: "openat", args: [AT_FDCWD, "/proc/self/ns/time_for_children", O_RDONLY, 0], into: namespace, what },
     { call: "setns", args: [namespace, CLONE_NEWTIME], what: "enter the time namespace", pointer },
     { call: "close", args: [namespace], what },
-  );
-}
-
-/** The id maps of a new user namespace, written by tsrun (user_namespaces(7)). */
-export function planIdMaps(context: PlanContext): void {
-  const linux = context.config.linux;
-  const user = linux?.namespaces?.find(({ type }) => type === "user");
-  if (user === undefined || !isNew(user)) return;
-  const { attach, initPid } = context;
-  // Without CAP_SETGID in the parent namespace the kernel takes a gid map only when setgroups(2) is given up for ever.
-  if ((context.facts.effectiveCapabilities & capabilityBit("CAP_SETGID")) === 0n) {
-    planWriteProc(context, attach, initPid, "setgroups", "deny", "/linux/gidMappings");
-  }
-  planWriteProc(context, attach, initPid, "uid_map", mapText(linux?.uidMappings), "/linux/uidMappings");
-  planWriteProc(context, attach, initPid, "gid_map", mapText(linux?.gidMappings), "/linux/gidMappings");
-}
-
-export function mapText(mappings: readonly IdMapping[] | undefined): string {
-  return (mappings ?? []).map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`).join("");
-}
-
-/** Writes a file below /proc/<pid>, on the host's /proc: steps for tsrun. */
-export function planWriteProc(
-  context: Pick<PlanContext, "slots">,
-  program: Program,
-  pid: Slot,
-  file: string,
-  content: string,
-  pointer: string,
-): void {
-  if (content === "") return;
-  const fd = slot(context.slots, file);
-  const what = `write ${JSON.stringify(content.trim())} to ${file} of the container's process`;
-  const data = new TextEncoder().encode(content);
-  add(
-    program,
-    {
-      call: "openat",
-      args: [AT_FDCWD, text("/proc/", pid, `/${file}`), O_WRONLY | 0o2000000, 0],
-      into: fd,
-      what,
-      pointer,
-    },
-    { call: "write", args: [fd, bytes(data), data.length], what, pointer },
-    { call: "close", args: [fd], what },
   );
 }

@@ -40,6 +40,8 @@ function data(arg: Data): string {
       return "{...}";
     case "strings":
       return `[${arg.strings.map((text) => quoted(utf8(text))).join(", ")}]`;
+    case "words of a command":
+      return `[${arg.words.map((word) => (typeof word === "string" ? quoted(utf8(word)) : `"<${word.name}>"`)).join(", ")}]`;
     case "text":
       return quoted(utf8(arg.parts.map((part) => (typeof part === "string" ? part : `<${part.name}>`)).join("")));
     case "address":

@@ -2,7 +2,13 @@ import { describe, expect, test } from "bun:test";
 import { capabilityBit } from "../abi/capability.ts";
 import type { HostFacts } from "../host/facts.ts";
 import type { Personality, Process } from "../spec/types.ts";
-import { type ProcessContext, planIdentity, planProcessAttributes, planSessionKeyring } from "./process.ts";
+import {
+  type ProcessContext,
+  planIdentity,
+  planOomScore,
+  planProcessAttributes,
+  planSessionKeyring,
+} from "./process.ts";
 import { type Data, program, type Step, slot, slotTable } from "./step.ts";
 import { printProgram, testFacts } from "./test-printer.ts";
 
@@ -91,11 +97,11 @@ test("the one right order", () => {
     "setgroups",
     "setresgid",
     "setresuid",
+    "dumpable",
     "getpgid",
     "end keeping capabilities",
     "capset",
     "ambient",
-    "dumpable",
     "no_new_privs",
     "umask",
     "prlimit64",
@@ -140,6 +146,14 @@ test("who may not give up groups runs with those that it has, unless some are as
   expect(lineOf(identity({}, { facts }), "set the additional groups []")).toBe("setgroups(0, 0) ? EPERM");
   const asked = identity({ user: { uid: 0, gid: 0, additionalGids: [5] } }, { facts });
   expect(lineOf(asked, "set the additional groups [5]")).toBe("setgroups(1, 0x05000000)");
+  const step = asked.steps.find(({ call }) => call === "setgroups")!;
+  expect(step.says!.EPERM).toMatch(
+    /^cannot set the additional groups \[5\]: operation not permitted: a user namespace/,
+  );
+  expect(step.hint).toContain("/etc/subgid");
+  // An image that has root in the group root: nothing is lost.
+  const own = identity({ user: { uid: 0, gid: 7, additionalGids: [7] } }, { facts });
+  expect(lineOf(own, "set the additional groups [7]")).toBe("setgroups(1, 0x07000000) ? EPERM");
 });
 
 test("umask: 022 unless the config says otherwise", () => {
@@ -216,14 +230,20 @@ describe("rlimits", () => {
   });
 });
 
-test("oomScoreAdj is written by tsrun, also when it is 0", () => {
-  expect(attached({ oomScoreAdj: -500 }).lines).toEqual([
-    '$oom_score_adj = openat(-100, "/proc/" $pid "/oom_score_adj", 0x80001, 0)',
+test("oomScoreAdj is set by the agent itself, also when it is 0", () => {
+  const planned = (oomScoreAdj?: number) => {
+    const agent = program("agent");
+    planOomScore(agent, slotTable(), { oomScoreAdj }, "/process");
+    return printProgram(agent);
+  };
+  expect(planned(-500)).toEqual([
+    '$oom_score_adj = openat(-100, "/proc/self/oom_score_adj", 0x80001, 0)',
     'write($oom_score_adj, "-500", 4)',
     "close($oom_score_adj)",
   ]);
-  expect(attached({ oomScoreAdj: 0 }).lines[1]).toBe('write($oom_score_adj, "0", 1)');
-  expect(attached({}).lines).toEqual([]);
+  expect(planned(0)[1]).toBe('write($oom_score_adj, "0", 1)');
+  expect(planned()).toEqual([]);
+  expect(attached({ oomScoreAdj: 5 }).lines).toEqual([]);
 });
 
 describe("scheduler", () => {

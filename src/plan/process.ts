@@ -1,5 +1,5 @@
 import { capabilityBit } from "../abi/capability.ts";
-import { O_DIRECTORY } from "../abi/fcntl.ts";
+import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_WRONLY } from "../abi/fcntl.ts";
 import {
   IOPRIO_CLASS_SHIFT,
   IOPRIO_WHO_PROCESS,
@@ -18,6 +18,7 @@ import {
 } from "../abi/prctl.ts";
 import { RLIMIT_NOFILE, rlimitNames } from "../abi/resource.ts";
 import { SCHED_ATTR_SIZE_VER0, schedulerFlags, schedulerPolicies } from "../abi/sched.ts";
+import { propertyOf } from "../errors.ts";
 import type { HostFacts } from "../host/facts.ts";
 import type { Personality, Process } from "../spec/types.ts";
 import {
@@ -27,7 +28,6 @@ import {
   planBoundingSet,
   planCapabilitySets,
 } from "./capabilities.ts";
-import { planWriteProc } from "./namespaces.ts";
 import { openDestination, openInRoot } from "./paths.ts";
 import { add, bytes, CAUSE, label, type Program, place, type Slot, type SlotTable, slot, struct } from "./step.ts";
 
@@ -60,13 +60,32 @@ export interface ProcessContext {
 
 /** What tsrun does to the waiting process from outside, with privileges that it does not have inside. */
 export function planProcessAttributes(context: ProcessContext): void {
-  const { process, attach, pid, pointer } = context;
-  if (process.oomScoreAdj !== undefined) {
-    planWriteProc(context, attach, pid, "oom_score_adj", String(process.oomScoreAdj), `${pointer}/oomScoreAdj`);
-  }
   planRlimits(context);
   planScheduler(context);
   planIoPriority(context);
+}
+
+/**
+ * The agent sets its own, which its child inherits, before it hides from ptrace: of a process that is not dumpable the
+ * file is root's, and nobody else can open it.
+ */
+export function planOomScore(
+  program: Program,
+  slots: SlotTable,
+  { oomScoreAdj }: Pick<Process, "oomScoreAdj">,
+  pointer: string,
+): void {
+  if (oomScoreAdj === undefined) return;
+  const file = slot(slots, "oom_score_adj");
+  const score = String(oomScoreAdj);
+  const origin = { what: `set the OOM score adjustment ${score}`, pointer: `${pointer}/oomScoreAdj` };
+  const hint = "to go below what the caller has takes CAP_SYS_RESOURCE: leave it out, or start tsrun with it";
+  add(
+    program,
+    { call: "openat", args: [AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0], into: file, ...origin },
+    { call: "write", args: [file, bytes(new TextEncoder().encode(score)), score.length], ...origin, hint },
+    { call: "close", args: [file], ...origin },
+  );
 }
 
 /**
@@ -155,11 +174,8 @@ export function planSessionKeyring(program: Program, slots: SlotTable, id: strin
 }
 
 /**
- * Everything that the process becomes, in the one right order:
- * working directory as root (a directory may be closed to the user's group but open to root, or the other way round) →
- * bounding set (needs CAP_SETPCAP, which capset may take away) → keep capabilities over the change of user → groups, then
- * gid, then uid (each needs what the next gives up) → working directory as the user → capabilities (setuid cleared the
- * effective set) → no_new_privs → descriptor limit (nothing is opened after it but the program).
+ * Everything that the process becomes, in the one right order: whoever gives up a privilege has used it before. Labels
+ * are set by now (planExecLabels); the seccomp filter and execve come later (planFilter, planExecve).
  *
  * Returns the capabilities that are left to be set when the seccomp filter is loaded: without no_new_privs that takes
  * CAP_SYS_ADMIN, which the process keeps until then. Nobody can make use of it: the process is undumpable, and executes
@@ -174,37 +190,51 @@ export function planIdentity(context: ProcessContext): LastCapabilities | undefi
   const uid = process.user?.uid ?? 0;
 
   planPersonality(context);
+  // As root first: a directory may be closed to the user but open to root. It is made, where it is missing, by root.
   const entered = planWorkingDirectory(context);
+  // While there is CAP_SETPCAP, which the change of user makes ineffective and capset may take away.
   planBoundingSet(identity, sets, held, facts.lastCapability, pointer);
+  // While there is CAP_CHOWN.
   planStdioOwner(context, uid);
-  if (uid !== 0)
-    add(identity, { call: "prctl", args: [PR_SET_KEEPCAPS, 1, 0, 0, 0], what: "keep capabilities over setuid" });
+  // Otherwise leaving user 0 would clear the permitted set, and capset could give nothing.
+  if (uid !== 0) planKeepCapabilities(identity, true);
+  // Groups, then gid, then uid: the first two take CAP_SETGID, which is not effective any more after the third.
   planUser(context, uid);
+  // A change of ids makes a process visible to others with these ids where fs.suid_dumpable says so; nothing below does.
+  add(identity, { call: "prctl", args: [PR_SET_DUMPABLE, 0, 0, 0, 0], what: "hide the process from ptrace" });
+  // As the user, where root may not: before capset, which could give the user what lets anybody in.
   planWorkingDirectoryAsUser(context, entered);
-  if (uid !== 0)
-    add(identity, { call: "prctl", args: [PR_SET_KEEPCAPS, 0, 0, 0, 0], what: "end keeping capabilities" });
+  // The one of the securebits that is set here. execve would end it too, but it is nobody's business to see it.
+  if (uid !== 0) planKeepCapabilities(identity, false);
+  // After the change of user, which has cleared the effective and the ambient set.
   const admin = keptForFilter(context, sets, grantable);
   const { effective, permitted } = sets;
   planCapabilitySets(identity, { ...sets, effective: effective | admin, permitted: permitted | admin }, pointer);
-  // A change of user makes a process visible to others of that user again.
-  add(identity, { call: "prctl", args: [PR_SET_DUMPABLE, 0, 0, 0, 0], what: "hide the process from ptrace" });
-  if (process.noNewPrivileges === true) {
-    const what = "set no_new_privs";
-    add(identity, {
-      call: "prctl",
-      args: [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0],
-      what,
-      pointer: `${pointer}/noNewPrivileges`,
-    });
-  }
+  // After all that may still gain something, and before the filter, which is loaded without CAP_SYS_ADMIN then.
+  if (process.noNewPrivileges === true) planNoNewPrivileges(identity, pointer);
   add(identity, {
     call: "umask",
     args: [process.user?.umask ?? 0o022],
     what: "set the umask",
     pointer: `${pointer}/user/umask`,
   });
+  // The last: nothing is opened after it but the program.
   planDescriptorLimit(context);
   return admin === 0n ? undefined : { effective, permitted, inheritable: sets.inheritable };
+}
+
+function planKeepCapabilities(identity: Program, keep: boolean): void {
+  const what = keep ? "keep capabilities over setuid" : "end keeping capabilities";
+  add(identity, { call: "prctl", args: [PR_SET_KEEPCAPS, keep ? 1 : 0, 0, 0, 0], what });
+}
+
+function planNoNewPrivileges(identity: Program, pointer: string): void {
+  add(identity, {
+    call: "prctl",
+    args: [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0],
+    what: "set no_new_privs",
+    pointer: `${pointer}/noNewPrivileges`,
+  });
 }
 
 /** CAP_SYS_ADMIN, where it has to be kept for a while although the process is not to have it. */
@@ -290,13 +320,26 @@ function planStdioOwner({ identity, stdio }: ProcessContext, uid: number): void 
   }
 }
 
+/** user_namespaces(7), "The /proc/pid/setgroups file". */
+export const SETGROUPS_DENIED =
+  "operation not permitted: a user namespace that was made without root and with no group id but the caller's has no setgroups(2)";
+export const SETGROUPS_HINT =
+  "map subordinate group ids in linux.gidMappings (/etc/subgid has them), or leave additionalGids out";
+
+function deniedSays(what: string, pointer: string): Record<string, string> {
+  return { EPERM: `cannot ${what}: ${SETGROUPS_DENIED} (${propertyOf(pointer)})` };
+}
+
 function planUser(context: ProcessContext, uid: number): void {
   const { process, identity, pointer, facts } = context;
   const gid = process.user?.gid ?? 0;
   const groups = process.user?.additionalGids ?? [];
   const list = new Uint8Array(Uint32Array.from(groups).buffer);
+  const what = `set the additional groups [${groups.join(" ")}]`;
   const noSetgid = (facts.effectiveCapabilities & capabilityBit("CAP_SETGID")) === 0n;
-  const mayFail = groups.length === 0 && (noSetgid || facts.inUserNamespace);
+  // Without a group that the process has not anyway, nothing is lost when the kernel refuses.
+  const mayBeDenied = noSetgid || facts.inUserNamespace;
+  const mayFail = groups.every((group) => group === gid) && mayBeDenied;
   add(
     identity,
     {
@@ -304,8 +347,10 @@ function planUser(context: ProcessContext, uid: number): void {
       args: [groups.length, groups.length === 0 ? 0 : bytes(list)],
       // setgroups(2) is denied for ever in a user namespace that an unprivileged user made.
       tolerate: mayFail ? ["EPERM"] : undefined,
-      what: `set the additional groups [${groups.join(" ")}]`,
+      what,
       pointer: `${pointer}/user/additionalGids`,
+      says: mayBeDenied ? deniedSays(what, `${pointer}/user/additionalGids`) : undefined,
+      hint: mayBeDenied ? SETGROUPS_HINT : undefined,
     },
     { call: "setresgid", args: [gid, gid, gid], what: `become group ${gid}`, pointer: `${pointer}/user/gid` },
     { call: "setresuid", args: [uid, uid, uid], what: `become user ${uid}`, pointer: `${pointer}/user/uid` },

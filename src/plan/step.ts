@@ -2,7 +2,7 @@ import type { ErrnoName } from "../abi/errno.ts";
 import type { SyscallName } from "../abi/syscalls.ts";
 
 /**
- * One system call, as data. A plan is a list of these: it can be printed, traced, tested without root, encoded for the
+ * One system call, as data; `execve` in a program that tsrun itself runs means a child that is waited for. A plan is a list of these: it can be printed, traced, tested without root, encoded for the
  * agent, or run by tsrun itself; nothing else in tsrun changes the machine on the way to a container.
  */
 export interface Step {
@@ -71,6 +71,8 @@ export type Data =
   | { readonly kind: "strings"; readonly strings: readonly string[] }
   /** A string with the values of slots in it; only for steps that tsrun itself runs. */
   | { readonly kind: "text"; readonly parts: readonly (string | Slot)[] }
+  /** A NULL-terminated array of strings, slots among them in decimal; only for steps that tsrun itself runs. */
+  | { readonly kind: "words of a command"; readonly words: readonly (string | Slot)[] }
   /** The address that a slot is stored at, for results that the kernel writes through a pointer (wait4's status). */
   | { readonly kind: "address"; readonly slot: Slot; readonly rest?: readonly Slot[] }
   /** The descriptor of the agent's socket to tsrun. */
@@ -191,6 +193,10 @@ export function beside(of: Slot | "socket", by: number): Data {
 export function reply(table: SlotTable): Step {
   const first: Slot = { kind: "slot", name: "slots", index: 0 };
   return { call: "write", args: [socket, addressOf(first), table.next * 8], what: "reply" };
+}
+
+export function commandLine(...words: (string | Slot)[]): Data {
+  return { kind: "words of a command", words };
 }
 
 export function text(...parts: (string | Slot)[]): Data {

@@ -179,8 +179,8 @@ const cases: [string, Parameters<typeof config>[0], Parameters<typeof config>[0]
   ],
   [
     "mapping size",
-    { linux: { ...user, uidMappings: [map(0, 0, 2 ** 32 - 1)] } },
-    { linux: { ...user, uidMappings: [map(0, 2, 2 ** 32 - 1)] } },
+    { linux: { ...user, uidMappings: [map(0, 1, 2 ** 32 - 2)] } },
+    { linux: { ...user, uidMappings: [map(0, 1, 2 ** 32 - 1)] } },
     "/linux/uidMappings/0/size",
   ],
   ["mapping empty", {}, { linux: { ...user, uidMappings: [map(0, 0, 0)] } }, "/linux/uidMappings/0/size found 0"],
