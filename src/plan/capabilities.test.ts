@@ -58,8 +58,24 @@ test("effective is within permitted; the rest is a warning", () => {
   expect(found.warnings).toEqual(["ignoring effective capabilities that are not permitted: [CAP_BPF]"]);
 });
 
+test("inheritable is what stays in the bounding set: capset refuses anything else; the rest is a warning", () => {
+  const found = sets({
+    bounding: ["CAP_KILL"],
+    permitted: ["CAP_BPF"],
+    inheritable: ["CAP_KILL", "CAP_BPF"],
+    ambient: ["CAP_BPF"],
+  });
+  expect(found.inheritable).toBe(KILL);
+  expect(found.ambient).toBe(0n);
+  expect(found.warnings).toEqual([
+    "ignoring inheritable capabilities that are not in the bounding set: [CAP_BPF]",
+    "ignoring ambient capabilities that are not both permitted and inheritable: [CAP_BPF]",
+  ]);
+});
+
 test("ambient is what is both permitted and inheritable; the rest is a warning", () => {
   const found = sets({
+    bounding: ["CAP_KILL"],
     permitted: ["CAP_KILL", "CAP_BPF"],
     inheritable: ["CAP_KILL"],
     ambient: ["CAP_KILL", "CAP_BPF", "CAP_CHOWN"],
@@ -95,6 +111,7 @@ function capData(words: readonly bigint[]): number[] {
 test("capset: the words of both structs", () => {
   const setting = program("p");
   const given = sets({
+    bounding: ["CAP_CHOWN", "CAP_BPF"],
     effective: ["CAP_KILL"],
     permitted: ["CAP_KILL", "CAP_BPF"],
     inheritable: ["CAP_CHOWN", "CAP_BPF"],
@@ -108,7 +125,11 @@ test("capset: the words of both structs", () => {
 test("ambient ones are cleared, then raised one by one", () => {
   const setting = program("p");
   const names = ["CAP_CHOWN", "CAP_BPF"];
-  planCapabilitySets(setting, sets({ permitted: names, inheritable: names, ambient: names }), "/process");
+  planCapabilitySets(
+    setting,
+    sets({ bounding: names, permitted: names, inheritable: names, ambient: names }),
+    "/process",
+  );
   expect(printProgram(setting).slice(1)).toEqual([
     "prctl(0x2f, 4, 0, 0, 0)",
     "prctl(0x2f, 2, 0, 0, 0)",

@@ -40,11 +40,14 @@ export function capabilitySets(
   const permitted = set(capabilities?.permitted);
   const wantedEffective = set(capabilities?.effective);
   const effective = wantedEffective & permitted;
-  const inheritable = set(capabilities?.inheritable);
+  const wantedInheritable = set(capabilities?.inheritable);
+  // capset(2) refuses to make inheritable what has left the bounding set, and that has gone by then.
+  const inheritable = wantedInheritable & bounding;
   const wanted = set(capabilities?.ambient);
   const ambient = wanted & permitted & inheritable;
   if (ignored.size > 0) warnings.push(`ignoring unknown or unavailable capabilities: [${[...ignored].join(" ")}]`);
   warnOfLost("effective capabilities that are not permitted", wantedEffective & ~effective, warnings);
+  warnOfLost("inheritable capabilities that are not in the bounding set", wantedInheritable & ~inheritable, warnings);
   warnOfLost("ambient capabilities that are not both permitted and inheritable", wanted & ~ambient, warnings);
   return { bounding, effective, permitted, inheritable, ambient };
 }
