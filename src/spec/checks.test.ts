@@ -20,6 +20,7 @@ function faults(change: Parameters<typeof config>[0]): string[] {
   return checkConfig(config(change), false).faults.map(({ pointer, found }) => `${pointer} ${found}`);
 }
 
+const devpts = (option: string) => ({ destination: "/x", type: "devpts", options: ["newinstance", option] });
 const map = (containerID: number, hostID: number, size: number): IdMapping => ({ containerID, hostID, size });
 const user = { namespaces: [{ type: "user" }] };
 const rlimit = (type: string, soft: number | bigint, hard: number | bigint) => ({ type, soft, hard });
@@ -195,6 +196,18 @@ const cases: [string, Parameters<typeof config>[0], Parameters<typeof config>[0]
     { process: { user: { uid: 9 } }, linux: { ...user, uidMappings: [map(0, 0, 10)] } },
     { process: { user: { uid: 10 } }, linux: { ...user, uidMappings: [map(0, 0, 10)] } },
     "/process/user/uid",
+  ],
+  [
+    "mount owner mapped",
+    { mounts: [devpts("gid=5")], linux: { ...user, gidMappings: [map(0, 0, 6)] } },
+    { mounts: [devpts("gid=5")], linux: { ...user, gidMappings: [map(0, 0, 5)] } },
+    "/mounts/0/options/1 found gid=5",
+  ],
+  [
+    "mount owner mapped, of a file system only",
+    { mounts: [{ destination: "/x", options: ["bind", "uid=5"] }], linux: { ...user, uidMappings: [map(0, 0, 5)] } },
+    { mounts: [{ ...devpts("uid=5"), type: "tmpfs" }], linux: { ...user, uidMappings: [map(0, 0, 5)] } },
+    "/mounts/0/options/1 found uid=5",
   ],
   [
     "gids mapped",

@@ -1,7 +1,7 @@
 /** What a document of the right shape may still get wrong: a list of small rules, each named for what it demands. */
 import { deviceRulesMakeSense } from "./checks/device-rules.ts";
 import { hooksCanRun } from "./checks/hooks.ts";
-import { mappingsHaveUserNamespace, processIsMapped } from "./checks/ids.ts";
+import { mappingsHaveUserNamespace, mountOwnersAreMapped, processIsMapped } from "./checks/ids.ts";
 import { mountLabelFits } from "./checks/labels.ts";
 import {
   devicesHaveNumbers,
@@ -31,6 +31,7 @@ export function checkConfig(config: Config, tolerant: boolean): Report {
     [config, rootIsGiven],
     [process, processIsValid],
     [linux?.uidMappings ?? linux?.gidMappings, processIsMapped],
+    [linux?.uidMappings ?? linux?.gidMappings, mountOwnersAreMapped],
     [hostname ?? domainname, hostnameHasUtsNamespace],
     [hostname ?? domainname, hostnameFits],
     [mounts, mountsMakeSense],

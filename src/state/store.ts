@@ -79,10 +79,19 @@ function makeRoot(root: string): void {
   const made = sys("mkdirat", AT_FDCWD, root, mode);
   if (made === 0 || made === -errnoNumber("EEXIST")) return;
   const parent = root.replace(/\/+[^/]*\/*$/, "");
-  if (made !== ENOENT || parent === "") throw fault("make the state directory", root, made);
+  if (made !== ENOENT || parent === "") throw rootFault(root, made);
   makeRoot(parent);
   const again = sys("mkdirat", AT_FDCWD, root, mode);
-  if (again < 0 && again !== -errnoNumber("EEXIST")) throw fault("make the state directory", root, again);
+  if (again < 0 && again !== -errnoNumber("EEXIST")) throw rootFault(root, again);
+}
+
+/** The usual mistake of a caller without root: a shell that is no login has no XDG_RUNTIME_DIR. */
+function rootFault(root: string, result: number): TsrunError {
+  const { message, details } = fault("make the state directory", root, result);
+  const isDenied = details.code === "EACCES" && sys("geteuid") !== 0;
+  const hint =
+    "set XDG_RUNTIME_DIR to a directory of your own (a login makes it /run/user/UID), or choose one by --root";
+  return new TsrunError(message, isDenied ? { ...details, hint } : details);
 }
 
 /** Descriptor of an existing container's directory; undefined when there is none. */

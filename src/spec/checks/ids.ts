@@ -68,11 +68,30 @@ export const processIsMapped: ConfigCheck = (config, report) => {
   }
 };
 
-function checkMapped(id: number, mappings: readonly IdMapping[] | undefined, pointer: string, report: Report): void {
+/** What a file system of a user namespace belongs to has to be there: the kernel says no more than "invalid argument". */
+export const mountOwnersAreMapped: ConfigCheck = (config, report) => {
+  const { uidMappings, gidMappings } = config.linux ?? {};
+  for (const [at, { type, options = [] }] of (config.mounts ?? []).entries()) {
+    if (type !== "tmpfs" && type !== "devpts") continue;
+    for (const [index, option] of options.entries()) {
+      const [, name, id] = /^([ug]id)=(\d{1,10})$/.exec(option) ?? [];
+      const mappings = name === "uid" ? uidMappings : gidMappings;
+      if (id !== undefined) checkMapped(Number(id), mappings, `/mounts/${at}/options/${index}`, report, `${name}=`);
+    }
+  }
+};
+
+function checkMapped(
+  id: number,
+  mappings: readonly IdMapping[] | undefined,
+  pointer: string,
+  report: Report,
+  prefix = "",
+): void {
   if (mappings === undefined || mappings.length === 0) return;
   // A mapping whose shape is wrong is a fault of its own, and says nothing of the ids.
   if (mappings.some(({ containerID, size }) => !Number.isInteger(containerID + size))) return;
   if (mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)) return;
   const ranges = mappings.slice(0, 5).map(({ containerID, size }) => `${containerID} to ${containerID + size - 1}`);
-  addFault(report, pointer, `found ${id}`, `mapped in the user namespace: ${ranges.join(", ")}`);
+  addFault(report, pointer, `found ${prefix}${id}`, `mapped in the user namespace: ${ranges.join(", ")}`);
 }
