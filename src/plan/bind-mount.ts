@@ -3,7 +3,7 @@ import { MS_PRIVATE, MS_SHARED, MS_UNBINDABLE } from "../abi/mount.ts";
 import { hasUserNamespace, type PlanContext } from "./context.ts";
 import { planIdmap } from "./idmap.ts";
 import { planAttributes } from "./mount-attributes.ts";
-import { destinationOf, type MountEntry, propertyOfMount, refused } from "./mount-entry.ts";
+import { destinationOf, isKernelMount, type MountEntry, propertyOfMount, refused } from "./mount-entry.ts";
 import { isIdmapped } from "./mount-options.ts";
 import {
   attachMount,
@@ -46,7 +46,8 @@ export function planBind(context: PlanContext, entry: MountEntry): void {
   const target = openDestination(build, slots, wanted, origin);
   attachMount(build, tree, target, origin, mismatch(entry));
   closeFd(build, target);
-  closeFd(build, tree);
+  if (isKernelMount(entry)) context.kernelMounts.set(entry.destination, tree);
+  else closeFd(build, tree);
   place(build, end);
 }
 

@@ -88,7 +88,7 @@ for (const [name, context] of cases) {
   });
 
   test(`${name}: a slot is computed before it is used, and what is opened is closed`, () => {
-    const { prepare, attach, build, enter, rootfs, copies, initPid, dev } = context();
+    const { prepare, attach, build, enter, rootfs, copies, initPid, dev, kernelMounts } = context();
     const known = new Set<Slot>([initPid]);
     const open = new Set<Slot>();
     for (const step of [prepare, attach, build, enter].flatMap((program) => program.steps)) {
@@ -98,7 +98,12 @@ for (const [name, context] of cases) {
       if (step.into !== undefined && OPENERS.includes(step.call)) open.add(step.into);
       if (step.call === "close") open.delete(step.args[0] as Slot);
     }
-    const kept = new Set([rootfs, dev.mount, ...copies.flatMap(({ from, to }) => [from, to])]);
+    const kept = new Set([
+      rootfs,
+      dev.mount,
+      ...kernelMounts.values(),
+      ...copies.flatMap(({ from, to }) => [from, to]),
+    ]);
     expect([...open].filter((slot) => !kept.has(slot)).map(({ name }) => name)).toEqual([]);
   });
 

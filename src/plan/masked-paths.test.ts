@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { planMaskedPaths, planReadonlyPaths } from "./masked-paths.ts";
+import { planMounts } from "./mounts.ts";
 import { printProgram, testContext } from "./test-printer.ts";
 
 const namespaces = [{ type: "mount" as const }];
@@ -39,6 +40,44 @@ test("a read-only path is bound on itself, read-only before anyone sees it", () 
     'mount_setattr($copy of /proc/sys, "", 0x1000, {1, 0, 0, 0}, 0x20)',
     'move_mount($copy of /proc/sys, "", $read-only /proc/sys, "", 0x44)',
   ]);
+});
+
+test("what is in /proc and /sys is looked for in what was mounted there, and not by way of the root", () => {
+  const mounts = [
+    { destination: "/proc", type: "proc" },
+    { destination: "/sys", type: "bind", source: "/sys", options: ["rbind"] },
+  ];
+  const linux = {
+    namespaces,
+    maskedPaths: ["/proc/kcore", "/proc", "/key"],
+    readonlyPaths: ["/sys/fs/x", "/proc/sys"],
+  };
+  const context = testContext({ mounts, linux });
+  planMounts(context);
+  planMaskedPaths(context);
+  planReadonlyPaths(context);
+  const opened = printProgram(context.enter).filter((line) => line.includes("openat2"));
+  expect(opened.map((line) => / = (openat2\([^{]*)/.exec(line)?.[1])).toEqual([
+    'openat2($mount of proc, "kcore", ',
+    'openat2($rootfs, "proc", ',
+    'openat2($rootfs, "key", ',
+    'openat2($source /sys, "fs/x", ',
+    'openat2($mount of proc, "sys", ',
+  ]);
+  const open = ["mount of proc", "source /sys"].filter(
+    (name) => !printProgram(context.build).includes(`close($${name})`),
+  );
+  expect(open).toHaveLength(2);
+});
+
+test("a later mount on the same place takes the other's part", () => {
+  const mounts = [
+    { destination: "/sys", type: "sysfs" },
+    { destination: "/sys", type: "tmpfs", options: ["tmpcopyup"] },
+  ];
+  const context = testContext({ mounts, linux: { namespaces } });
+  planMounts(context);
+  expect(context.kernelMounts.get("/sys")?.name).toBe("mount of tmpfs");
 });
 
 test("without a mount namespace the host's own /proc would be hidden", () => {

@@ -41,6 +41,11 @@ export function refused(entry: { readonly origin: Origin }, why: string): TsrunE
   return new TsrunError(`cannot ${what}: ${why} (${propertyOf(pointer)})`, { code: "EINVALIDCONFIG", pointer });
 }
 
+/** Its descriptor is kept, see PlanContext.kernelMounts. */
+export function isKernelMount({ destination }: MountEntry): boolean {
+  return destination === "/proc" || destination === "/sys";
+}
+
 type Where = Pick<Destination, "root" | "path" | "parent" | "resolved">;
 
 /** Where it is mounted: below the root, and made by its resolved name when a symlink leads to where nothing is yet. */

@@ -27,7 +27,6 @@ test("procfs on a directory that is reached without any symlink", () => {
     "close($context of proc)",
     'move_mount($mount of proc, "", $destination /proc, "", 0x44)',
     "close($destination /proc)",
-    "close($mount of proc)",
   ]);
 });
 

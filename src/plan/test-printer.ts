@@ -110,6 +110,7 @@ export function testContext(config: Partial<Config> = {}, facts: Partial<HostFac
     checks: [],
     copies: [],
     dev: {},
+    kernelMounts: new Map(),
     procfs: {},
     hostMounts: [],
   };

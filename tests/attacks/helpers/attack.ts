@@ -1,4 +1,3 @@
-import type { Result } from "../../helpers/command.ts";
 import { RUNTIME_NAME, type RunOptions, suite } from "../../helpers/suite.ts";
 import { differences, machine } from "./canary.ts";
 import { type Weakness, weakTsrun } from "./weakened.ts";
@@ -51,9 +50,4 @@ export function attacks(topic: string) {
 export function mustBe(expected: readonly string[], found: readonly string[]): void {
   if (expected.join("\n") !== found.join("\n"))
     throw new Error(`should be ${expected.join("; ") || "nothing"}: ${found.join("\n")}`);
-}
-
-/** A refusal in one line, without the path of the bundle: what happened to a round. */
-export function reasonOf({ status, stderr }: Result): string {
-  return status === 0 ? "ran" : (stderr.trim().split("\n").at(-1) ?? "");
 }

@@ -1,4 +1,5 @@
 import { closeSync, openSync, readSync } from "node:fs";
+import type { Result } from "../../helpers/command.ts";
 import type { Bundle, Suite } from "../../helpers/suite.ts";
 import { CODE_ADDRESS, words, writeCode } from "../../helpers/syscall-program.ts";
 
@@ -58,4 +59,41 @@ export function startRacer(tests: Suite, volume: string, pairs: readonly Pair[])
   const buffer = new BigUint64Array(1);
   const swaps = (): bigint => (readSync(memory, buffer, 0, 8, Number(COUNTER)) === 8 ? buffer[0]! : 0n);
   return { swaps, container };
+}
+
+/** So few exchanges in a round are no race: the racer was not there, or could not exchange anything. */
+const FEW_SWAPS = 20n;
+/** After so many rounds chance alone would have shown more than one end. */
+const MANY_ROUNDS = 20;
+
+/**
+ * Runs rounds until one finds something, and returns that. A round says how it ended, in words, and what it found: that
+ * exchanges fell into what the runtime does shows in rounds that end differently.
+ */
+export function raceRounds(
+  { swaps }: Race,
+  rounds: number,
+  round: () => { readonly end: string; readonly found: readonly string[] },
+): string[] {
+  const ends = new Map<string, number>();
+  const before = swaps();
+  for (let i = 0; i < rounds; i++) {
+    const { end, found } = round();
+    if (found.length > 0) return [`in round ${i + 1}`, ...found];
+    ends.set(end, (ends.get(end) ?? 0) + 1);
+  }
+  const exchanged = swaps() - before;
+  console.log(`${rounds} rounds, ${exchanged} exchanges: ${[...ends].map(([end, n]) => `${n} ${end}`).join(", ")}`);
+  if (exchanged < BigInt(rounds) * FEW_SWAPS)
+    throw new Error(`only ${exchanged} exchanges in ${rounds} rounds: no race`);
+  if (rounds >= MANY_ROUNDS && ends.size < 2) throw new Error(`all ended alike: the exchanges fell into nothing`);
+  return [];
+}
+
+/** How a container that was run ended, without what differs from one to the next. */
+export function endOf({ status, stderr }: Result): string {
+  if (status === 0) return "ran";
+  const line = stderr.trim().split("\n").at(-1) ?? "";
+  const message = /msg="(.*)"$/.exec(line)?.[1] ?? line;
+  return `${status}: ${message.replaceAll(/\/tmp\/\S*?(?=\/rootfs|["\s]|$)/g, "…").replaceAll(/\d{3,}/g, "N")}`;
 }
