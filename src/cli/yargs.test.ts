@@ -33,6 +33,7 @@ describe("a wrong command line", () => {
       'tsrun run: unknown option "--debug"',
       `it is a global option: put it before "run"; see 'tsrun run --help'`,
     ],
+    ["--help=x list", 'option "--help": "x" is not true or false', "see 'tsrun --help'"],
     ["--__proto__=1 list", 'tsrun: unknown option "--__proto__=1"', "see 'tsrun --help'"],
   ])("%s", (line, message, hint) => {
     expect(wrong(line)).toEqual([message, hint]);

@@ -67,7 +67,8 @@ function parseStage(command: CommandName | undefined, argv: readonly string[]): 
   const prepared = prepareWords(command, rows, argv);
   const parsed = Parser(prepared, parserOptions(rows)) as Record<string, unknown> & { _: string[] };
   const { help: _, ...own } = rows;
-  if ([parsed.help].flat().at(-1) === "true") return { values: defaultValues(own), rest: [], help: true };
+  const help = [parsed.help ?? []].flat().map((text) => mustBeValue(command, "help", helpRow, String(text)));
+  if (help.at(-1) === true) return { values: defaultValues(own), rest: [], help: true };
   const values = defaultValues(own);
   for (const [name, row] of Object.entries(own)) {
     const given = parsed[name];
