@@ -5,9 +5,11 @@ import { chooseCgroupManager, systemdInstance } from "../cgroup/choose.ts";
 import { cgroupDirectories } from "../cgroup/paths.ts";
 import type { Command, CommandInput, Globals } from "../cli/options.ts";
 import { printError } from "../cli/output.ts";
+import type { Remedy } from "../container/explain-maps.ts";
 import { stdioToOwn } from "../container/request.ts";
 import { printChanges } from "../container/try-changes.ts";
 import { type TryHost, tryConfig } from "../container/try-config.ts";
+import { onlyCaller, readCallerIds } from "../container/try-ids.ts";
 import { startJanitor } from "../container/try-janitor.ts";
 import { type Keep, openKeep } from "../container/try-keep.ts";
 import { checkLimits } from "../container/try-limits.ts";
@@ -27,7 +29,7 @@ import { runContainer } from "./run.ts";
 export const tryCommand: Command<"try"> = (input) => {
   const { options, args, globals } = input;
   const facts = readFacts();
-  const given = tryConfig(options, args, readHost(facts));
+  const given = tryConfig(options, args, readHost(facts, options.keep !== undefined));
   if (given.linux?.resources !== undefined) checkLimits(given.linux.resources, facts.cgroup);
   checkSources(given);
   const { config } = parseConfig(JSON.stringify(given), "what the options ask for");
@@ -44,11 +46,11 @@ export const tryCommand: Command<"try"> = (input) => {
   }
 };
 
-function readHost({ euid, egid, inUserNamespace }: HostFacts): TryHost {
+function readHost(facts: HostFacts, keeps: boolean): TryHost {
   const { env } = process;
   return {
-    caller: euid === 0 ? undefined : { uid: euid, gid: egid },
-    nested: inUserNamespace,
+    caller: facts.euid === 0 ? undefined : keeps ? onlyCaller(facts, KEPT) : readCallerIds(facts),
+    nested: facts.inUserNamespace,
     cwd: visibleDirectory(),
     env,
     isTerminal: isTerminal(0) && isTerminal(1),
@@ -56,6 +58,9 @@ function readHost({ euid, egid, inUserNamespace }: HostFacts): TryHost {
     resolver: resolverFiles(),
   };
 }
+
+/** What is kept is to be the caller's own: files of others it could not even remove. */
+const KEPT: Remedy = { why: "changes are kept, and all of them are yours", hint: "leave out --keep" };
 
 /** The directory may have been removed, or be one that the container has its own of. */
 function visibleDirectory(): string {

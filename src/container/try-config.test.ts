@@ -11,7 +11,12 @@ const root: TryHost = {
   shell: "/bin/bash",
   resolver: ["/run/resolv.conf"],
 };
-const someone: TryHost = { ...root, caller: { uid: 1000, gid: 100 }, env: { HOME: "/home/someone" } };
+const alone = {
+  uidMappings: [{ containerID: 0, hostID: 1000, size: 1 }],
+  gidMappings: [{ containerID: 0, hostID: 100, size: 1 }],
+  missing: { why: "there is no newuidmap", hint: "apt-get install uidmap" },
+};
+const someone: TryHost = { ...root, caller: alone, env: { HOME: "/home/someone" } };
 
 const typesOf = (options: Partial<TryOptions>, host: TryHost) =>
   tryConfig({ ...plain, ...options }, [], host).linux?.namespaces?.map(({ type }) => type);
@@ -42,6 +47,22 @@ test("namespaces", () => {
   expect(typesOf({}, root)).toEqual(["pid", "ipc", "uts", "mount", "cgroup", "network"]);
   expect(typesOf({ network: "host" }, someone)).toEqual(["pid", "ipc", "uts", "mount", "cgroup", "user"]);
   expect(tryConfig(plain, [], someone).linux?.uidMappings).toEqual([{ containerID: 0, hostID: 1000, size: 1 }]);
+});
+
+test("users besides the caller: subordinate ids, or what is missing", () => {
+  const run = (user: string, host: TryHost) => tryConfig({ ...plain, user }, [], host);
+  const more = { containerID: 1, hostID: 100_000, size: 1000 };
+  const several = {
+    uidMappings: [...alone.uidMappings, more],
+    gidMappings: [...alone.gidMappings, more],
+    missing: undefined,
+  };
+  const withIds: TryHost = { ...someone, caller: several };
+  expect(run("1000:50", withIds).process?.user).toEqual({ uid: 1000, gid: 50 });
+  expect(run("0", withIds).linux?.gidMappings).toEqual(several.gidMappings);
+  expect(() => run("1001", withIds)).toThrow("cannot run as user 1001: the container has ids 0 to 1000 (--user)");
+  expect(() => run("0:5", someone)).toThrow("cannot run as group 5: without root the container has one group only");
+  expect(() => run("5", someone)).toThrow("only, 0: there is no newuidmap (--user)");
 });
 
 test("the host's network comes with its resolver's files", () => {

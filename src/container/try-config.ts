@@ -1,7 +1,8 @@
 import { TsrunError } from "../errors.ts";
 import { cleanPath } from "../plan/paths.ts";
 import { defaultConfig } from "../spec/default-config.ts";
-import type { Config, Mount, Namespace, Process, Resources, User } from "../spec/types.ts";
+import type { Config, IdMapping, Mount, Namespace, Process, Resources, User } from "../spec/types.ts";
+import type { CallerIds } from "./try-ids.ts";
 
 /** The options of `tsrun try` that the config is made from. */
 export interface TryOptions {
@@ -20,8 +21,8 @@ export interface TryOptions {
 
 /** What the config depends on besides the options. */
 export interface TryHost {
-  /** Ids of a caller who is not root: the container gets a user namespace. */
-  readonly caller: { readonly uid: number; readonly gid: number } | undefined;
+  /** Of a caller who is not root: the container gets a user namespace with these. */
+  readonly caller: CallerIds | undefined;
   /** tsrun itself is in a user namespace: not all ids are there. */
   readonly nested: boolean;
   /** The caller's working directory where the container can see it, else "/". */
@@ -46,7 +47,7 @@ export function tryConfig(options: TryOptions, command: readonly string[], host:
     mounts: [...standardMounts(options, host), ...options.mount.map((text) => parseMount(text))],
     linux: {
       namespaces: namespaces(options, host),
-      ...(host.caller === undefined ? {} : singleId(host.caller)),
+      ...(host.caller === undefined ? {} : mappings(host.caller)),
       ...(resources === undefined ? {} : { resources }),
       maskedPaths: linux.maskedPaths ?? [],
       readonlyPaths: linux.readonlyPaths ?? [],
@@ -54,11 +55,8 @@ export function tryConfig(options: TryOptions, command: readonly string[], host:
   };
 }
 
-function singleId({ uid, gid }: { uid: number; gid: number }) {
-  return {
-    uidMappings: [{ containerID: 0, hostID: uid, size: 1 }],
-    gidMappings: [{ containerID: 0, hostID: gid, size: 1 }],
-  };
+function mappings({ uidMappings, gidMappings }: CallerIds) {
+  return { uidMappings: [...uidMappings], gidMappings: [...gidMappings] };
 }
 
 function namespaces({ network }: TryOptions, host: TryHost): Namespace[] {
@@ -127,13 +125,23 @@ function parseUser(text: string | undefined, host: TryHost): User & { uid: numbe
   const match = /^(\d{1,10})(?::(\d{1,10}))?$/.exec(text ?? "0");
   const [uid, gid] = [Number(match?.[1]), Number(match?.[2] ?? 0)];
   if (match === null || uid > MAX_ID || gid > MAX_ID) throw wrong("user", text ?? "", "UID or UID:GID in digits");
-  if (host.caller !== undefined && (uid !== 0 || gid !== 0)) {
-    throw new TsrunError(`cannot run as user ${text}: without root the container has one user only, 0 (--user)`, {
-      code: "EPERM",
-      hint: "user 0 of the container is you on the host",
-    });
+  if (host.caller !== undefined) {
+    checkMapped("user", uid, host.caller.uidMappings, host.caller.missing);
+    checkMapped("group", gid, host.caller.gidMappings, host.caller.missing);
   }
   return { uid, gid };
+}
+
+function checkMapped(of: string, id: number, mappings: readonly IdMapping[], missing: CallerIds["missing"]): void {
+  if (mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)) return;
+  const last = mappings.reduce((sum, { size }) => sum + size, 0) - 1;
+  const cannot = `cannot run as ${of} ${id}`;
+  if (missing === undefined)
+    throw new TsrunError(`${cannot}: the container has ids 0 to ${last} (--user)`, { code: "EPERM" });
+  throw new TsrunError(`${cannot}: without root the container has one ${of} only, 0: ${missing.why} (--user)`, {
+    code: "EPERM",
+    hint: `${missing.hint}; ${of} 0 of the container is you on the host`,
+  });
 }
 
 function standardMounts({ network }: TryOptions, host: TryHost): Mount[] {
