@@ -67,7 +67,7 @@ export function deleteEnded(
 }
 
 function deleteLocked(directory: number, root: string, id: string, force: boolean, warn: Warn): void {
-  const state = force ? salvageState(directory) : readState(directory, root, id);
+  const state = force ? salvageState(directory, id) : readState(directory, root, id);
   if (state !== undefined && !force) checkDeletable(state, directory);
   const hooks = savedConfig(directory)?.hooks;
   if (state === undefined) destroyUnknown(directory, id, warn);

@@ -45,6 +45,29 @@ test("each missing or wrong property is named", () => {
   expect(parseState(JSON.stringify({ ...state, mounted: [1] }))).toContain("mounted");
 });
 
+test("another container's is none", () => {
+  expect(parseState(JSON.stringify(state), "box")).toEqual(state);
+  expect(parseState(JSON.stringify(state), "other")).toBe('it is the state of container "box"');
+});
+
+test("what start needs is looked at too", () => {
+  const filter = { flags: 0, notifies: false, is_mute: false };
+  const sets = { effective: "0", permitted: "18446744073709551615", inheritable: "7" };
+  const whole = { ...state, start: { ...state.start, filter, last_capabilities: sets } };
+  expect(parseState(JSON.stringify(whole))).toEqual(whole);
+  const { no_new_keyring: _, ...earlier } = state.start;
+  expect(parseState(JSON.stringify({ ...state, start: earlier }))).toMatchObject({ start: earlier });
+  for (const wrong of [
+    { no_new_keyring: 1 },
+    { filter: 5 },
+    { filter: { ...filter, flags: "0" } },
+    { last_capabilities: [] },
+    { last_capabilities: { ...sets, effective: "x" } },
+  ]) {
+    expect(parseState(JSON.stringify({ ...state, start: { ...state.start, ...wrong } }))).toContain("start");
+  }
+});
+
 test("what is no state says so", () => {
   expect(parseState("")).toBe("the file is empty");
   expect(parseState("{")).toStartWith("not JSON: ");

@@ -1,7 +1,11 @@
+import { isDigits } from "../text.ts";
 import type { ContainerState } from "./state.ts";
 
-/** The state that `text` holds, or what is wrong with it. Fields that are not known are kept. */
-export function parseState(text: string): ContainerState | string {
+/**
+ * The state that `text` holds, or what is wrong with it; with an `id`, also when it is another container's: whoever went
+ * by that would kill the other's processes. Fields that are not known are kept.
+ */
+export function parseState(text: string, id?: string): ContainerState | string {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -18,6 +22,7 @@ export function parseState(text: string): ContainerState | string {
     const fits = typeof found === "string" && (choices.length === 0 || choices.includes(found));
     if (found !== undefined && !fits) return `"${property}" should be ${choices.join(" or ") || "a string"}`;
   }
+  if (id !== undefined && value.id !== id) return `it is the state of container ${JSON.stringify(value.id)}`;
   // Every property that the type names was looked at.
   return value as unknown as ContainerState;
 }
@@ -29,7 +34,7 @@ type Expected =
   | "an object of strings"
   | "an array of strings"
   | '"creating" or "created"'
-  | "an object with env, preserve_fds and agent_socket";
+  | "what start needs";
 
 function expectations(): [keyof ContainerState, Expected][] {
   return [
@@ -47,7 +52,7 @@ function expectations(): [keyof ContainerState, Expected][] {
     ["rootless", "a boolean"],
     ["mounted", "an array of strings"],
     ["creator", "an integer"],
-    ["start", "an object with env, preserve_fds and agent_socket"],
+    ["start", "what start needs"],
   ];
 }
 
@@ -75,9 +80,27 @@ function matches(value: unknown, expected: Expected): boolean {
       return isStrings(value);
     case '"creating" or "created"':
       return value === "creating" || value === "created";
-    case "an object with env, preserve_fds and agent_socket":
-      return isObject(value) && isStrings(value.env) && isInteger(value.preserve_fds) && isInteger(value.agent_socket);
+    case "what start needs":
+      return isStart(value);
   }
+}
+
+/** See StartState; what earlier versions did not have may be absent. */
+function isStart(value: unknown): boolean {
+  if (!isObject(value) || !isStrings(value.env)) return false;
+  const { preserve_fds, agent_socket, no_new_keyring = false, filter, last_capabilities } = value;
+  if (!isInteger(preserve_fds) || !isInteger(agent_socket) || typeof no_new_keyring !== "boolean") return false;
+  return (filter === undefined || isFilter(filter)) && (last_capabilities === undefined || areSets(last_capabilities));
+}
+
+function isFilter(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  return isInteger(value.flags) && typeof value.notifies === "boolean" && typeof value.is_mute === "boolean";
+}
+
+function areSets(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  return [value.effective, value.permitted, value.inheritable].every((set) => typeof set === "string" && isDigits(set));
 }
 
 function isInteger(value: unknown): boolean {

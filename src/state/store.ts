@@ -183,7 +183,7 @@ function unfinishedHint(id: string): string {
 }
 
 function checkState(text: string, root: string, id: string, name: string): ContainerState {
-  const state = parseState(text);
+  const state = parseState(text, id);
   if (typeof state !== "string") return state;
   throw new TsrunError(`cannot read the state of container "${id}": ${root}/${id}/${name}: ${state}`, {
     code: "EBADSTATE",
