@@ -8,6 +8,8 @@ export interface Architecture {
   readonly token: number;
   /** Added to every number of the table: x32's bit. */
   readonly base: number;
+  /** Where the table begins: at its base, but MIPS's thousands above it. */
+  readonly first: number;
   /** Registers of 32 bits: as with libseccomp, only the lower half of an argument is looked at. */
   readonly is32: boolean;
   readonly isBigEndian: boolean;
@@ -43,7 +45,10 @@ export function architecture(name: SeccompArch): Architecture {
   const token = machine + bits;
   const is32 = bits < IS_64_BIT || base === X32_BASE || (bits & N32) !== 0;
   const isBigEndian = (bits & LITTLE_ENDIAN) === 0;
-  return { name, token, base, is32, isBigEndian, numbers: parseCalls(table, base) };
+  const MIPS_FIRST = 4000;
+  const start = Number.parseInt(table, 10);
+  const first = start >= MIPS_FIRST ? start : base;
+  return { name, token, base, first, is32, isBigEndian, numbers: parseCalls(table, base) };
 }
 
 function description(name: SeccompArch): [machine: number, bits: number, table: string, base?: number] {
@@ -100,11 +105,17 @@ function description(name: SeccompArch): [machine: number, bits: number, table: 
 /** `read write 5:fstat`: a number stands before a call whose number is not one more than that of the one before. */
 function parseCalls(packed: string, base: number): Map<string, number> {
   const numbers = new Map<string, number>();
+  const words = packed.split(" ");
+  const NINE = 57;
   let next = base;
-  for (const word of packed.split(" ")) {
-    const colon = word.indexOf(":");
-    if (colon > 0) next = base + Number(word.slice(0, colon));
-    numbers.set(word.slice(colon + 1), next++);
+  for (let i = 0; i < words.length; i++) {
+    let word = words[i]!;
+    if (word.charCodeAt(0) <= NINE) {
+      const colon = word.indexOf(":");
+      next = base + Number(word.slice(0, colon));
+      word = word.slice(colon + 1);
+    }
+    numbers.set(word, next++);
   }
   return numbers;
 }

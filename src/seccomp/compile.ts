@@ -2,10 +2,10 @@ import { BPF_MAXINSNS } from "../abi/filter.ts";
 import { SECCOMP_DATA_ARCH, SECCOMP_DATA_NR, SECCOMP_RET_KILL_THREAD, X32_SYSCALL_BIT } from "../abi/seccomp.ts";
 import { TsrunError } from "../errors.ts";
 import type { Seccomp, SeccompArch } from "../spec/types.ts";
-import { type Architecture, architecture } from "./architectures.ts";
-import { assemble, lengthOf } from "./assemble.ts";
-import { type Block, type Blocks, decide, load, newBlocks, returns, test } from "./blocks.ts";
-import { type Decision, type Decisions, decisionsOf, NO_SUCH_CALL } from "./decisions.ts";
+import { architecture } from "./architectures.ts";
+import { decide } from "./conditions.ts";
+import { type Decisions, decisionsOf, NO_SUCH_CALL } from "./decisions.ts";
+import { type Block, type Emitter, finish, lengthOf, load, newEmitter, returns, test } from "./emit.ts";
 
 /**
  * The profile as a program for seccomp(2), as struct sock_filter[], in the byte order of x86-64 and aarch64:
@@ -33,9 +33,9 @@ export function compileDecisions(all: readonly Decisions[]): Uint8Array {
 
 /** Undefined when one call has so many conditions, several thousand, that they cannot even be followed. */
 function tryToCompile(all: readonly Decisions[]): Uint8Array | undefined {
-  const blocks = newBlocks();
+  const emitter = newEmitter();
   try {
-    return assemble(architectures(blocks, all));
+    return finish(emitter, architectures(emitter, all));
   } catch (error) {
     if (error instanceof RangeError) return undefined;
     throw error;
@@ -48,76 +48,77 @@ export function decisionsFor(profile: Seccomp, native: SeccompArch): Decisions[]
   return [...names].map((name) => decisionsOf(profile, architecture(name)));
 }
 
-/** x32 has x86_64's token: the two are one search. */
-function architectures(blocks: Blocks, all: readonly Decisions[]): Block {
-  let next = returns(blocks, SECCOMP_RET_KILL_THREAD);
+/** The kernel's own architecture is emitted last, and so asked for first. x32 has x86_64's token: the two are one search. */
+function architectures(emitter: Emitter, all: readonly Decisions[]): Block {
+  let next = returns(emitter, SECCOMP_RET_KILL_THREAD);
   const tokens = [...new Set(all.map(({ architecture }) => architecture.token))];
   for (const token of tokens.reverse()) {
     const own = all.filter(({ architecture }) => architecture.token === token);
-    next = test(
-      blocks,
-      "eq",
-      token,
-      load(blocks, SECCOMP_DATA_NR, undefined, search(blocks, rangesOf(blocks, own))),
-      next,
-    );
+    const ranges = rangesOf(emitter, own);
+    const found = search(emitter, ranges, 0, ranges.starts.length);
+    next = test(emitter, "eq", token, load(emitter, SECCOMP_DATA_NR, undefined, found), next);
   }
-  return load(blocks, SECCOMP_DATA_ARCH, undefined, next);
+  return load(emitter, SECCOMP_DATA_ARCH, undefined, next);
 }
 
-/** From this number up to the next range. */
-interface Range {
-  readonly from: number;
-  readonly block: Block;
+/** Numbers from each start up to the next one have the same block. Plain arrays and loops: this runs once, interpreted. */
+interface Ranges {
+  readonly starts: number[];
+  readonly blocks: Block[];
 }
 
-function rangesOf(blocks: Blocks, all: readonly Decisions[]): Range[] {
-  const ranges: Range[] = [];
-  const add = (from: number, block: Block) => {
-    const last = ranges.at(-1);
-    if (last?.from === from) ranges.pop();
-    if (ranges.at(-1)?.block !== block) ranges.push({ from, block });
-  };
+function rangesOf(emitter: Emitter, all: readonly Decisions[]): Ranges {
+  const ranges: Ranges = { starts: [], blocks: [] };
   const ordered = all.toSorted((a, b) => a.architecture.base - b.architecture.base);
-  for (const { architecture, calls, other, newest } of ordered) {
-    const blockOf = decider(blocks, architecture);
-    const others = blockOf(other);
-    add(architecture.base, others);
-    // A typed array: to compare numbers takes no function.
-    const numbers = Uint32Array.from(calls.keys()).sort();
-    for (let i = 0; i < numbers.length; i++) {
-      const number = numbers[i]!;
-      add(number, blockOf(calls.get(number)!));
-      if (numbers[i + 1] !== number + 1) add(number + 1, others);
-    }
-    if (newest !== undefined && newest >= 0) add(newest + 1, blockOf(NO_SUCH_CALL));
-  }
-  const [{ architecture, other }] = ordered as [Decisions];
+  for (const decisions of ordered) addRanges(emitter, ranges, decisions);
+  const [{ architecture, list }] = ordered as [Decisions];
   if (architecture.name === "SCMP_ARCH_X86_64" && ordered.length === 1) {
     // Numbers of x32, which the profile does not name. A tracer that skips a call makes it -1.
-    ranges.push({ from: X32_SYSCALL_BIT, block: returns(blocks, SECCOMP_RET_KILL_THREAD) });
-    add(0xffffffff, decide(blocks, other, architecture));
+    add(ranges, X32_SYSCALL_BIT, returns(emitter, SECCOMP_RET_KILL_THREAD));
+    add(ranges, 0xffffffff, decide(emitter, list[0]!, architecture));
   }
   return ranges;
 }
 
-/** Calls share decisions: each is looked into once. */
-function decider(blocks: Blocks, architecture: Architecture): (decision: Decision) => Block {
-  const known = new Map<Decision, Block>();
-  return (decision) => {
-    let block = known.get(decision);
-    if (block === undefined) {
-      block = decide(blocks, decision, architecture);
-      known.set(decision, block);
-    }
+function addRanges(emitter: Emitter, ranges: Ranges, { architecture, list, near, far, newest }: Decisions): void {
+  const others = decide(emitter, list[0]!, architecture);
+  const blocks: (Block | undefined)[] = [others];
+  // Calls share decisions, and some have been replaced by others: each is emitted when it is first asked for.
+  const blockOf = (which: number): Block => {
+    let block = blocks[which];
+    if (block === undefined) block = blocks[which] = decide(emitter, list[which]!, architecture);
     return block;
   };
+  add(ranges, architecture.base, others);
+  for (let place = 0, before = 0; place < near.length; place++) {
+    const which = near[place]!;
+    if (which === before) continue;
+    add(ranges, architecture.first + place, blockOf(which));
+    before = which;
+  }
+  const numbers = Uint32Array.from(far.keys()).sort();
+  for (let i = 0; i < numbers.length; i++) {
+    add(ranges, numbers[i]!, blockOf(far.get(numbers[i]!)!));
+    if (numbers[i + 1] !== numbers[i]! + 1) add(ranges, numbers[i]! + 1, others);
+  }
+  if (newest !== undefined && newest >= 0) add(ranges, newest + 1, decide(emitter, NO_SUCH_CALL, architecture));
 }
 
-/** With the number loaded: a balanced tree of comparisons. */
-function search(blocks: Blocks, ranges: readonly Range[]): Block {
-  if (ranges.length === 1) return ranges[0]!.block;
-  const middle = ranges.length >> 1;
-  const { from } = ranges[middle]!;
-  return test(blocks, "ge", from, search(blocks, ranges.slice(middle)), search(blocks, ranges.slice(0, middle)));
+/** What begins where another range does takes its place. */
+function add({ starts, blocks }: Ranges, start: number, block: Block): void {
+  if (starts[starts.length - 1] === start) {
+    starts.pop();
+    blocks.pop();
+  }
+  if (blocks[blocks.length - 1] === block) return;
+  starts.push(start);
+  blocks.push(block);
+}
+
+/** With the number loaded: a balanced tree of comparisons over ranges `from` to `to`, that one not included. */
+function search(emitter: Emitter, ranges: Ranges, from: number, to: number): Block {
+  if (to - from === 1) return ranges.blocks[from]!;
+  const middle = (from + to) >> 1;
+  const above = search(emitter, ranges, middle, to);
+  return test(emitter, "ge", ranges.starts[middle]!, above, search(emitter, ranges, from, middle));
 }

@@ -32,11 +32,15 @@ export interface Rule {
 /** The first rule whose conditions hold decides; the last one has none. */
 export type Decision = readonly Rule[];
 
-/** Decisions for system calls of one architecture, by number; all others get `other`. */
+/** Decisions for system calls of one architecture; `decisionOn` finds that for a number. */
 export interface Decisions {
   readonly architecture: Architecture;
-  readonly calls: ReadonlyMap<number, Decision>;
-  readonly other: Decision;
+  /** The first is for calls that no rule names. */
+  readonly list: readonly Decision[];
+  /** For each number from the architecture's first on, which of the list. */
+  readonly near: readonly number[];
+  /** The same for numbers above those: ARM has some. */
+  readonly far: ReadonlyMap<number, number>;
   /** Calls above this number are newer than the profile: they do not exist (ENOSYS), as with runc. */
   readonly newest: number | undefined;
 }
@@ -46,14 +50,23 @@ const ENOSYS = 38;
 
 export const NO_SUCH_CALL: Decision = [{ conditions: [], returns: SECCOMP_RET_ERRNO + ENOSYS, pointer: "" }];
 
+/** As many numbers as the longest table has in one piece, and some. */
+const NEAR = 600;
+
+export function decisionOn({ architecture: { first }, list, near, far }: Decisions, number: number): Decision {
+  return list[near[number - first] ?? far.get(number) ?? 0]!;
+}
+
 /**
  * What the profile decides on this architecture. Names that it does not have are passed over (config-linux.md). Most rules
- * have no conditions and many names, which share one decision: this runs before anything of it is compiled.
+ * have no conditions and many names, which share one decision. Plain loops and arrays: this runs once, interpreted.
  */
 export function decisionsOf(profile: Seccomp, architecture: Architecture): Decisions {
   const byDefault = returnValue(profile.defaultAction, profile.defaultErrnoRet);
   const last: Rule = { conditions: [], returns: byDefault, pointer: "/defaultAction" };
-  const found: Found = { calls: new Map(), newest: -1 };
+  const found: Found = { architecture, list: [[last]], near: [], far: new Map(), newest: -1 };
+  // No typed array: the interpreter is several times slower with these.
+  for (let i = 0; i < NEAR; i++) found.near.push(0);
   const gates = gatesOf(architecture);
   const syscalls = profile.syscalls ?? [];
   for (let i = 0; i < syscalls.length; i++) {
@@ -61,35 +74,68 @@ export function decisionsOf(profile: Seccomp, architecture: Architecture): Decis
     const returns = returnValue(action, errnoRet);
     const pointer = `/syscalls/${i}`;
     const rules = conditionsOf(args ?? []).map((conditions): Rule => ({ conditions, returns, pointer }));
-    // As with runc and libseccomp: what says the same as the default says nothing.
-    const decision = returns === byDefault ? undefined : decide([], rules, last);
-    for (let n = 0; n < names.length; n++) {
-      const number = architecture.numbers.get(names[n]!);
-      if (number !== undefined) note(found, number, decision, rules, last);
-      const gate = gates?.get(names[n]!);
-      if (gate === undefined) continue;
-      const own = rules.map((rule) => ({ ...rule, conditions: withOperation(gate.operation, rule.conditions) }));
-      note(found, gate.number, decision && decide([], own, last), own, last);
-    }
+    noteCalls(found, names, rules, last);
+    if (gates !== undefined) noteOperations(found, names, gates, rules, last);
   }
-  const { calls, newest } = found;
-  if (isLenient(profile.defaultAction)) return { architecture, calls, other: [last], newest: undefined };
+  if (isLenient(profile.defaultAction)) return { ...found, newest: undefined };
   // s390's way to make calls of large numbers: of one that the kernel does not know, a filter sees this number.
-  if (architecture.name.startsWith("SCMP_ARCH_S390")) calls.set(0, NO_SUCH_CALL);
-  return { architecture, calls, other: [last], newest };
+  if (architecture.name.startsWith("SCMP_ARCH_S390")) found.near[0] = found.list.push(NO_SUCH_CALL) - 1;
+  return found;
 }
 
-interface Found {
-  readonly calls: Map<number, Decision>;
+interface Found extends Decisions {
+  readonly list: Decision[];
+  readonly near: number[];
+  readonly far: Map<number, number>;
   newest: number;
 }
 
-/** `decision`: what `rules` come to where they are the first about a call; undefined for those that say nothing. */
-function note(found: Found, number: number, decision: Decision | undefined, rules: Rule[], last: Rule): void {
-  if (number > found.newest) found.newest = number;
-  if (decision === undefined) return;
-  const before = found.calls.get(number);
-  found.calls.set(number, before === undefined ? decision : decide(before, rules, last));
+function noteCalls(found: Found, names: readonly string[], rules: readonly Rule[], last: Rule): void {
+  const { architecture, near, list } = found;
+  const { numbers, first } = architecture;
+  // As with runc and libseccomp: what says the same as the default says nothing.
+  const isSilent = rules[0]!.returns === last.returns;
+  const alone = isSilent ? 0 : list.push(decide([], rules, last)) - 1;
+  let newest = found.newest;
+  for (let i = 0; i < names.length; i++) {
+    const number = numbers.get(names[i]!);
+    if (number === undefined) continue;
+    if (number > newest) newest = number;
+    if (isSilent) continue;
+    if (near[number - first] === 0) near[number - first] = alone;
+    else merge(found, number, rules, last);
+  }
+  found.newest = newest;
+}
+
+/** The rules come behind others about the same call, or are far. */
+function merge(found: Found, number: number, rules: readonly Rule[], last: Rule): void {
+  const { architecture, list, near, far } = found;
+  const at = list.push(decide(decisionOn(found, number), rules, last)) - 1;
+  const place = number - architecture.first;
+  if (place < NEAR) near[place] = at;
+  else far.set(number, at);
+}
+
+function noteOperations(
+  found: Found,
+  names: readonly string[],
+  gates: ReadonlyMap<string, Gate>,
+  rules: readonly Rule[],
+  last: Rule,
+): void {
+  const own = new Map<number, Rule[]>();
+  for (let i = 0; i < names.length; i++) {
+    const gate = gates.get(names[i]!);
+    if (gate === undefined) continue;
+    const { number, operation } = gate;
+    if (number > found.newest) found.newest = number;
+    const all = own.get(number) ?? [];
+    for (const rule of rules) all.push({ ...rule, conditions: withOperation(operation, rule.conditions) });
+    own.set(number, all);
+  }
+  if (rules[0]!.returns === last.returns) return;
+  for (const [number, all] of own) merge(found, number, all, last);
 }
 
 /** An unconditional rule decides wherever it stands, as with libseccomp. */

@@ -1,15 +1,13 @@
 import type { Architecture } from "./architectures.ts";
-import type { Condition, Decisions, Rule } from "./decisions.ts";
+import { type Condition, type Decisions, decisionOn, type Rule } from "./decisions.ts";
 
 /** The rule that decides on a call of one architecture: without the program that is made of it. */
-export function decidingRule(
-  { architecture, calls, other, newest = -1 }: Decisions,
-  number: number,
-  args: readonly bigint[],
-): Rule | undefined {
+export function decidingRule(decisions: Decisions, number: number, args: readonly bigint[]): Rule | undefined {
+  const { architecture, newest = -1 } = decisions;
   if (newest >= 0 && number > newest) return undefined;
-  const rules = calls.get(number) ?? other;
-  return rules.find(({ conditions }) => conditions.every((one) => holds(one, args[one.index] ?? 0n, architecture)));
+  return decisionOn(decisions, number).find(({ conditions }) =>
+    conditions.every((one) => holds(one, args[one.index] ?? 0n, architecture)),
+  );
 }
 
 /** As the kernel compares: unsigned, all bits of a register. */

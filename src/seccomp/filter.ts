@@ -10,7 +10,7 @@ import {
 import { TsrunError } from "../errors.ts";
 import type { Seccomp, SeccompArch, SeccompFlag } from "../spec/types.ts";
 import { compileDecisions, decisionsFor } from "./compile.ts";
-import type { Decisions } from "./decisions.ts";
+import { type Decisions, decisionOn } from "./decisions.ts";
 
 /** linux.seccomp as the kernel takes it. */
 export interface Filter {
@@ -45,9 +45,9 @@ function mustAllow(decisions: Decisions, name: string, what: string): void {
 }
 
 /** What may come of a call, as far as no argument is known. */
-function answers({ architecture, calls, other }: Decisions, name: string): ("allow" | "ask" | "deny")[] {
-  const rules = calls.get(architecture.numbers.get(name) ?? -1) ?? other;
-  return rules.map(({ returns }) => {
+function answers(decisions: Decisions, name: string): ("allow" | "ask" | "deny")[] {
+  const number = decisions.architecture.numbers.get(name) ?? -1;
+  return decisionOn(decisions, number).map(({ returns }) => {
     const action = (returns & SECCOMP_RET_ACTION_FULL) >>> 0;
     if (action === SECCOMP_RET_USER_NOTIF) return "ask";
     return action === SECCOMP_RET_ALLOW || action === SECCOMP_RET_LOG ? "allow" : "deny";
