@@ -20,6 +20,18 @@ test("jumps and returns of any distance", () => {
   }
 });
 
+test("a target that becomes far because the other one needs an instruction", () => {
+  for (let distance = 249; distance < 260; distance++) {
+    const emitter = newEmitter();
+    const target = testWord(emitter, "eq", 1, returns(emitter, 11), returns(emitter, 22));
+    let chain: Block = target;
+    for (let i = 0; i < distance; i++) chain = testWord(emitter, "eq", 1000 + i, returns(emitter, 33), chain);
+    const top = testWord(emitter, "eq", 6, target, returns(emitter, 44));
+    const program = finish(emitter, load(emitter, NR, undefined, top));
+    expect([6, 7, 1000].map((number) => says(program, number))).toEqual([22, 44, 44]);
+  }
+});
+
 test("what is the same is there once; a test whose answers do the same is none", () => {
   const emitter = newEmitter();
   const [yes, no] = [returns(emitter, 1), returns(emitter, 2)];
