@@ -16,6 +16,7 @@ import { processEnvironment } from "../plan/command.ts";
 import { mustPrepareFirst, planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { checkDevices } from "../plan/devices.ts";
+import { checkOutsideProc } from "../plan/inside-proc.ts";
 import { homeOf, passwdSlot } from "../plan/passwd.ts";
 import type { Program, SlotTable } from "../plan/step.ts";
 import type { Filter } from "../seccomp/filter.ts";
@@ -271,6 +272,7 @@ function buildContainer(
   const entering = encode(agent, [plan.enter, plan.identity], plan.slots);
   stage("wait for build");
   finish(building);
+  checkOutsideProc(plan.landings.list);
   performCopies(plan);
   const hasHooks = hasCreateHooks(request);
   if (hasHooks) restrict(plan);

@@ -2,6 +2,7 @@ import { AT_FDCWD, AT_SYMLINK_NOFOLLOW } from "../abi/fcntl.ts";
 import { MS_PRIVATE, MS_SHARED, MS_UNBINDABLE } from "../abi/mount.ts";
 import { hasUserNamespace, type PlanContext } from "./context.ts";
 import { planIdmap } from "./idmap.ts";
+import { planOutsideProc } from "./inside-proc.ts";
 import { planAttributes } from "./mount-attributes.ts";
 import { destinationOf, isKernelMount, type MountEntry, propertyOfMount, refused } from "./mount-entry.ts";
 import { isIdmapped } from "./mount-options.ts";
@@ -44,6 +45,7 @@ export function planBind(context: PlanContext, entry: MountEntry): void {
   if (idmapped) planIdmap(context, entry, tree);
   const wanted = { ...destinationOf(context, entry), kind, noFollow: options.destinationNoFollow };
   const target = openDestination(build, slots, wanted, origin);
+  planOutsideProc(context, entry, target);
   attachMount(build, tree, target, origin, mismatch(entry));
   closeFd(build, target);
   if (isKernelMount(entry)) context.kernelMounts.set(entry.destination, tree);

@@ -86,6 +86,7 @@ export function newPlan(request: ContainerRequest): PlanContext {
     copies: [],
     dev: {},
     kernelMounts: new Map(),
+    landings: { next: 0, list: [] },
     procfs: {},
     hostMounts: [],
     trial: request.trial,

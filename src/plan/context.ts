@@ -1,6 +1,7 @@
 import type { HostFacts, MapTools } from "../host/facts.ts";
 import type { Config, IdMapping } from "../spec/types.ts";
 import type { LastCapabilities } from "./capabilities.ts";
+import type { Landing } from "./inside-proc.ts";
 import type { Program, Slot, SlotTable } from "./step.ts";
 import type { Trial } from "./trial.ts";
 
@@ -65,6 +66,8 @@ export interface PlanContext {
   readonly dev: { mount?: Slot | undefined };
   /** What config.mounts has on /proc and /sys, as descriptors: what is in them is found whatever becomes of their paths. */
   readonly kernelMounts: Map<string, Slot>;
+  /** What the mounts came to lie on, see planOutsideProc; `next` is the slot for the next one. */
+  readonly landings: { next: number; readonly list: Landing[] };
   /** The private procfs (planPrivateProc) where more than one planner needs it: from the beginning of `build` to `enter`. */
   readonly procfs: { mount?: Slot | undefined };
   /** tsrun try: what makes the root file system, and more. */

@@ -5,6 +5,7 @@ import { planCgroupMount } from "./cgroup-mounts.ts";
 import { planClassicMount } from "./classic-mount.ts";
 import { hasMountNamespace, type PlanContext } from "./context.ts";
 import { statBuffer } from "./devices.ts";
+import { planOutsideProc, reserveLandings } from "./inside-proc.ts";
 import { destinationOf, isKernelMount, type MountEntry, readEntry, refused } from "./mount-entry.ts";
 import { mountContext, planLabelQueues } from "./mount-label.ts";
 import type { MountOptions } from "./mount-options.ts";
@@ -23,6 +24,7 @@ import { add, label, type Program, place, type Slot, slot } from "./step.ts";
 
 /** config.mounts, in order (config.md "Mounts"), in `build`. */
 export function planMounts(context: PlanContext): void {
+  reserveLandings(context, context.config.mounts?.length ?? 0);
   for (const [index, mount] of (context.config.mounts ?? []).entries()) {
     const entry = readEntry(context, mount, `/mounts/${index}`);
     checkDestination(entry);
@@ -98,6 +100,7 @@ function planNewMount(context: PlanContext, entry: MountEntry): void {
   const mode = takesMode ? planReadMode(context, entry) : undefined;
   const plain = PLAIN_TYPES.includes(type);
   const target = openDestination(build, slots, { ...destinationOf(context, entry), kind: "directory", plain }, origin);
+  if (!plain) planOutsideProc(context, entry, target);
   // Made read-only only when devices, and mount points in it, have been made: as runc.
   const delayed = isReadOnly(options) && (type === "tmpfs" || destination === "/dev");
   const data = [...options.superblock, ...options.data];

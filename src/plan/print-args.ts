@@ -266,6 +266,8 @@ function plainCall(call: SyscallName): readonly Show[] | undefined {
       return [fd, value, anyFlags(names.atNames), value, value];
     case "move_mount":
       return [fd, value, fd, value, anyFlags(names.moveMountNames)];
+    case "fstatfs":
+      return [fd, () => "{...}"];
     case "newfstatat":
       return [fd, value, () => "{...}", anyFlags(names.atNames)];
     case "open_tree":

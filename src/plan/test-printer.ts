@@ -111,6 +111,7 @@ export function testContext(config: Partial<Config> = {}, facts: Partial<HostFac
     copies: [],
     dev: {},
     kernelMounts: new Map(),
+    landings: { next: 0, list: [] },
     procfs: {},
     hostMounts: [],
   };

@@ -1,14 +1,11 @@
-import { rmdirSync, symlinkSync } from "node:fs";
 import type { Change, RunOptions } from "../helpers/suite.ts";
 import { attacks, mustBe } from "./helpers/attack.ts";
 import { canary } from "./helpers/canary.ts";
+import { LINKS, type Link } from "./helpers/links.ts";
 
 const { attack, bundle, run, home } = attacks("attack-dev");
 
 let number = 0;
-
-/** An image whose /dev, or something in it, is a symlink that leads to a directory of the host. */
-type Link = (rootfs: string, canary: string) => void;
 
 const FILES = {
   ptmx: "somebody's file\n",
@@ -21,27 +18,12 @@ const FILES = {
 function attempt(link: Link, change: Change, options: RunOptions = {}): string[] {
   const host = canary(`${home}/canary-${++number}`, { "pts/": "", ...FILES });
   const b = bundle((config, at) => {
-    rmdirSync(`${at.rootfs}/dev`);
-    link(at.rootfs, host.dir);
+    link(at.rootfs, "dev", host.dir);
     change(config, at);
   });
   run(b, options);
   return host.changed();
 }
-
-/** From the root file system up to the host's "/", and then some. */
-const UP = "../".repeat(20).slice(0, -1);
-
-const LINKS: Readonly<Record<string, Link>> = {
-  absolute: (rootfs, canary) => symlinkSync(canary, `${rootfs}/dev`),
-  "relative, with as many .. as it takes": (rootfs, canary) => symlinkSync(`${UP}${canary}`, `${rootfs}/dev`),
-  "a chain": (rootfs, canary) => {
-    symlinkSync("mnt/second", `${rootfs}/dev`);
-    symlinkSync("../home/third", `${rootfs}/mnt/second`);
-    symlinkSync(`${UP}${canary}`, `${rootfs}/home/third`);
-  },
-  "by way of the runtime's own root": (rootfs, canary) => symlinkSync(`/proc/self/root${canary}`, `${rootfs}/dev`),
-};
 
 const asConfigured: Change = () => {};
 
