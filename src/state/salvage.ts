@@ -1,14 +1,13 @@
-import { O_NOFOLLOW } from "../abi/fcntl.ts";
 import { readText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
-import { DRAFT, STATE } from "./names.ts";
+import { DRAFT, NOTHING_ELSE, STATE } from "./names.ts";
 import { parseState } from "./parse-state.ts";
 import type { ContainerState } from "./state.ts";
 
 /** What can be saved of a broken container: state.json, or the draft; undefined when neither is whole, or of that `id`. */
 export function salvageState(directory: number, id?: string): ContainerState | undefined {
   for (const name of [STATE, DRAFT]) {
-    const text = readText(name, directory, O_NOFOLLOW);
+    const text = readText(name, directory, NOTHING_ELSE);
     const state = typeof text === "string" ? parseState(text, id) : "";
     if (typeof state !== "string") return name === DRAFT ? { ...state, phase: "creating" } : state;
   }

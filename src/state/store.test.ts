@@ -169,6 +169,17 @@ test("a corrupted state names the file and the fault, and is salvaged from the d
   expect(salvageState(directory)?.init_process_pid).toBe(42);
 });
 
+test("nobody waits for what took the place of a file", () => {
+  const directory = newContainer();
+  for (const name of ["state.json", "state.json.new", "config.json"]) {
+    Bun.spawnSync(["mkfifo", join(root, "box", name)]);
+  }
+  expect(() => readState(directory, root, "box")).toThrow("the file is empty");
+  expect(salvageState(directory)).toBeUndefined();
+  expect(readSavedConfig(directory)).toBe("");
+  expect(() => saveConfig(directory, "{}")).toThrow('cannot create "config.json"');
+});
+
 test("containers are listed in order; a root that is not there has none", () => {
   expect(listContainers(root)).toEqual([]);
   for (const id of ["b", "a", "c"]) newContainer(id);

@@ -17,7 +17,7 @@ import { close, directoriesIn, openDirectory, readBytes, readText, removeTree, w
 import { sys } from "../kernel/kernel.ts";
 import { utf8 } from "../text.ts";
 import { lockNew } from "./lock.ts";
-import { CONFIG, DRAFT, doesNotExist, FILTER, START_SOCKET, STATE } from "./names.ts";
+import { CONFIG, DRAFT, doesNotExist, FILTER, NOTHING_ELSE, START_SOCKET, STATE } from "./names.ts";
 import { parseState } from "./parse-state.ts";
 import type { ContainerState } from "./state.ts";
 
@@ -143,14 +143,14 @@ export function saveFilter(directory: number, program: Uint8Array): void {
 }
 
 export function readFilter(directory: number): Uint8Array {
-  const program = readBytes(FILTER, directory, O_NOFOLLOW);
+  const program = readBytes(FILTER, directory, NOTHING_ELSE);
   if (typeof program === "number") throw fault("read the container's saved", FILTER, program);
   return program;
 }
 
 /** The text of config.json as it was at create, but for what update has changed. */
 export function readSavedConfig(directory: number): string {
-  const text = readText(CONFIG, directory, O_NOFOLLOW);
+  const text = readText(CONFIG, directory, NOTHING_ELSE);
   if (typeof text === "number") throw fault("read the container's saved", CONFIG, text);
   return text;
 }
@@ -160,7 +160,7 @@ function writeWhole(directory: number, name: string, text: string): void {
 }
 
 function writeBytes(directory: number, name: string, bytes: Uint8Array): void {
-  const flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+  const flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | NOTHING_ELSE;
   const fd = sys("openat", directory, name, flags, 0o600);
   if (fd < 0) throw fault("create", name, fd);
   const written = writeAll(fd, bytes);
@@ -170,10 +170,10 @@ function writeBytes(directory: number, name: string, bytes: Uint8Array): void {
 
 /** The state; of an unfinished create the draft, its phase always `creating`. */
 export function readState(directory: number, root: string, id: string): ContainerState {
-  const text = readText(STATE, directory, O_NOFOLLOW);
+  const text = readText(STATE, directory, NOTHING_ELSE);
   if (typeof text === "string") return checkState(text, root, id, STATE);
   if (text !== ENOENT) throw fault("read", `${root}/${id}/${STATE}`, text);
-  const draft = readText(DRAFT, directory, O_NOFOLLOW);
+  const draft = readText(DRAFT, directory, NOTHING_ELSE);
   if (typeof draft === "number") throw doesNotExist(unfinishedHint(id));
   return { ...checkState(draft, root, id, DRAFT), phase: "creating" };
 }
