@@ -45,6 +45,7 @@ const LOADER_PAGE = BATCH - LOADER;
 export function writeAttacker(path: string, calls: readonly Call[]): void {
   const image = agentImage(nativeArch, 2);
   const batch = encode(calls);
+  if (batch.length > SLOTS - BATCH) throw new Error(`${calls.length} calls are too many`);
   const program = new Uint8Array(CODE_AT + LOADER_PAGE + batch.length);
   program.set(image);
   program.set(batch, CODE_AT + LOADER_PAGE);
