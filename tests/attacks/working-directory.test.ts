@@ -6,7 +6,6 @@ import { canary } from "./helpers/canary.ts";
 
 const { attack, weakened, bundle, started, run, exec, home } = attacks("working-directory");
 
-const ROW = "CVE-2024-21626";
 const [FIRST, LAST] = [3, 50];
 
 /** Ways to say "where descriptor `fd` is", for an engine that takes the working directory from an image. */
@@ -28,7 +27,7 @@ const lookOutside = (b: { dir: string }): string[] => ["/bin/cat", `../../../../
 for (const [title, last, path] of SPELLINGS) {
   // With runc before 1.1.12, one of these was the host's /sys/fs/cgroup: the program began outside of its root.
   attack(
-    [ROW],
+    ["CVE-2024-21626"],
     `${title} as the working directory, N from ${FIRST} to ${last}: no program begins outside`,
     () => {
       const outside: string[] = [];
@@ -46,7 +45,7 @@ for (const [title, last, path] of SPELLINGS) {
   );
 
   attack(
-    [ROW],
+    ["CVE-2024-21626"],
     `exec --cwd ${title}, N from ${FIRST} to ${last}: no program begins outside`,
     () => {
       const b = started((_config, at) => link(at));
@@ -95,14 +94,14 @@ for (const [title, attempt] of [
   ["exec", execThere],
   ["run", runThere],
 ] as const) {
-  attack([ROW], `${title}: a directory that the caller keeps open is no working directory`, () => {
+  attack(["CVE-2024-21626"], `${title}: a directory that the caller keeps open is no working directory`, () => {
     // The program would begin in the directory of the host, and from there reach all of it.
     mustBe([], attempt({}));
   });
 }
 
 weakened(
-  [ROW],
+  ["CVE-2024-21626"],
   "resolving in the container's root",
   [
     {
@@ -114,7 +113,7 @@ weakened(
   execThere,
 );
 
-attack([ROW], "the refusal says what it is: a breakout", () => {
+attack(["CVE-2024-21626"], "the refusal says what it is: a breakout", () => {
   if (RUNTIME_NAME !== "tsrun") return;
   const { dir } = canary(`${home}/host`);
   const b = started();
@@ -144,25 +143,29 @@ for (const [title, descriptors] of [
   ["none", ""],
   ["some", "3< /etc/passwd 4< / 9< /sys/fs/cgroup"],
 ] as const) {
-  attack([ROW], `every descriptor of a new process is accounted for, of a caller with ${title} of its own`, () => {
-    // One of the host's would do: descriptors reach what was open when they were made, whatever the root is now.
-    const through = ["sh", "-c", `exec ${descriptors} < /dev/null; exec "$@"`, "sh"];
-    const b = started((_config, at) => writeAttacker(`${at.rootfs}/list`, listing()), { through });
-    const seen = mustSucceed(exec(b, ["/list"], { through }))
-      .stdout.trim()
-      .split("\n");
-    mustBe(
-      ["0", "1", "2"],
-      seen.map((line) => line.split(" ")[0]!),
-    );
-    const once = bundle((config, at) => {
-      writeAttacker(`${at.rootfs}/list`, listing());
-      config.process.args = ["/list"];
-    });
-    const first = mustSucceed(run(once, { through })).stdout.trim().split("\n");
-    mustBe(
-      ["0", "1", "2"],
-      first.map((line) => line.split(" ")[0]!),
-    );
-  });
+  attack(
+    ["CVE-2024-21626"],
+    `every descriptor of a new process is accounted for, of a caller with ${title} of its own`,
+    () => {
+      // One of the host's would do: descriptors reach what was open when they were made, whatever the root is now.
+      const through = ["sh", "-c", `exec ${descriptors} < /dev/null; exec "$@"`, "sh"];
+      const b = started((_config, at) => writeAttacker(`${at.rootfs}/list`, listing()), { through });
+      const seen = mustSucceed(exec(b, ["/list"], { through }))
+        .stdout.trim()
+        .split("\n");
+      mustBe(
+        ["0", "1", "2"],
+        seen.map((line) => line.split(" ")[0]!),
+      );
+      const once = bundle((config, at) => {
+        writeAttacker(`${at.rootfs}/list`, listing());
+        config.process.args = ["/list"];
+      });
+      const first = mustSucceed(run(once, { through })).stdout.trim().split("\n");
+      mustBe(
+        ["0", "1", "2"],
+        first.map((line) => line.split(" ")[0]!),
+      );
+    },
+  );
 }
