@@ -111,7 +111,7 @@ function perform(invocation: CommandInvocation): number | Promise<number> {
   };
   try {
     if (hasLog(globals)) log = openLog(globals.log);
-    const status = dispatch(invocation, warnings);
+    const status = dispatch(invocation, warnings, log);
     if (typeof status === "number") return succeed(status);
     return status.then(succeed).catch((error) => fail(error, command, globals, log, warnings));
   } catch (error) {
@@ -119,7 +119,11 @@ function perform(invocation: CommandInvocation): number | Promise<number> {
   }
 }
 
-function dispatch<N extends CommandName>(invocation: InvocationOf<N>, warnings: string[]): number | Promise<number> {
+function dispatch<N extends CommandName>(
+  invocation: InvocationOf<N>,
+  warnings: string[],
+  log: number,
+): number | Promise<number> {
   const { command, options, args, globals } = invocation;
   const entry: Entry<N> = commands[command]!;
   const input = {
@@ -128,6 +132,8 @@ function dispatch<N extends CommandName>(invocation: InvocationOf<N>, warnings: 
     globals,
     warn: (message: string) => warn(message, command, globals, warnings),
     tell: (message: string) => tell(message, command, globals, warnings),
+    explain:
+      globals.debug || globals.logLevel === "debug" ? (message: string) => explain(message, globals, log) : undefined,
   };
   if (typeof entry === "function") return entry(input);
   return entry.load().then((loaded) => loaded(input));
@@ -144,6 +150,12 @@ function warn(message: string, command: CommandName, globals: Globals, warnings:
 function tell(message: string, command: CommandName, globals: Globals, warnings: string[]): void {
   printError(`${message}\n`);
   if (warningTarget(command, globals) === "log") warnings.push(message);
+}
+
+/** At once, unlike a warning: how the command ends makes no difference. */
+function explain(message: string, { logFormat }: Globals, log: number): void {
+  if (log < 0) printError(`debug: ${message}\n`);
+  else writeLog(log, logFormat, logEntry("debug", message, new Date()));
 }
 
 /** Turns an error into text, log line and exit status: the only place that does. `log` is negative without --log. */

@@ -601,6 +601,8 @@ export interface CommandInput<N extends CommandName> {
   readonly globals: Globals;
   readonly warn: (message: string) => void;
   readonly tell: (message: string) => void;
+  /** Only with --debug, so that nothing is looked up for nobody. */
+  readonly explain: ((message: string) => void) | undefined;
 }
 
 export function commandNames(): CommandName[] {

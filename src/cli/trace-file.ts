@@ -46,8 +46,9 @@ function traceEvents({ spans, processes, pid }: Trace, command: string): object[
   return [...names, ...[whole, ...spans].map((span) => traceEvent(span, from))];
 }
 
-/** Times are microseconds. Steps that end before they begin do so by less than the clocks differ. */
-function traceEvent({ name, kind, pid, start, end, ...args }: Span, from: number): object {
+/** Times are microseconds; `tdur` is processor time. Steps that end before they begin do so by less than the clocks differ. */
+function traceEvent({ name, kind, pid, start, end, cpu, ...args }: Span, from: number): object {
   const ts = (start - from) / 1000;
-  return { name, cat: kind, ph: "X", ts, dur: Math.max(0, end - start) / 1000, pid, tid: pid, args };
+  const tdur = cpu === undefined ? {} : { tdur: cpu / 1000 };
+  return { name, cat: kind, ph: "X", ts, dur: Math.max(0, end - start) / 1000, ...tdur, pid, tid: pid, args };
 }

@@ -3,10 +3,10 @@ import { createContainer, holdContainer } from "../container/create.ts";
 import { createRequest, withPidFile } from "../container/request.ts";
 import { TsrunError } from "../errors.ts";
 
-export const createCommand: Command<"create"> = ({ args, options, globals, warn }) => {
+export const createCommand: Command<"create"> = ({ args, options, globals, warn, explain }) => {
   const request = createRequest(args[0]!, options, globals, warn);
   checkTerminal(request.config.process?.terminal === true, options.consoleSocket);
-  const container = createContainer({ ...request, waitsForStart: true });
+  const container = createContainer({ ...request, explain, waitsForStart: true });
   try {
     withPidFile(options.pidFile, container.state.init_process_pid, () => holdContainer(container));
   } catch (error) {

@@ -22,8 +22,8 @@ export interface RunOptions {
   readonly noSubreaper: boolean;
 }
 
-export const runCommand: Command<"run"> = ({ args, options, globals, warn, tell }) =>
-  runContainer(createRequest(args[0]!, options, globals, warn), options, tell);
+export const runCommand: Command<"run"> = ({ args, options, globals, warn, tell, explain }) =>
+  runContainer({ ...createRequest(args[0]!, options, globals, warn), explain }, options, tell);
 
 /** create and start in one; in the foreground also wait, and delete. Returns the exit status of tsrun. */
 export function runContainer(

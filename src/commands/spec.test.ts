@@ -13,6 +13,7 @@ function spec(options: OptionValues<"spec">): number {
     globals: defaultValues(globalOptions()) as never,
     warn: () => {},
     tell: () => {},
+    explain: undefined,
   });
 }
 

@@ -51,6 +51,8 @@ export interface CreateRequest extends PlanRequest {
   readonly preserveFds: number;
   /** Variables that the environment gets besides the config's. */
   readonly extraEnv: readonly string[];
+  /** For what only --debug asks for; undefined without it. */
+  readonly explain?: ((message: string) => void) | undefined;
   /** Wait for start on a socket; false when this very tsrun goes on to start it. */
   readonly waitsForStart: boolean;
   /** The container reports to a socket in the state directory when it is ready. */
@@ -267,7 +269,7 @@ function buildContainer(
   completePlan(request, plan);
   stage("attach the process");
   runProgram({ ...plan.attach, steps: plan.attach.steps.slice(attached) }, sys, stepObserver());
-  const filter = prepareFilter(request.config, request.root, directory);
+  const filter = prepareFilter(request.config, request.root, directory, request.explain);
   stage("encode enter and identity");
   const entering = encode(agent, [plan.enter, plan.identity], plan.slots);
   stage("wait for build");

@@ -13,14 +13,22 @@ import { cachedFilter, cacheFilter, cacheKey } from "./seccomp-cache.ts";
 export const NATIVE: SeccompArch = nativeArch === "x86-64" ? "SCMP_ARCH_X86_64" : "SCMP_ARCH_AARCH64";
 
 /** The filter of a new container, which start and exec find in its state directory. */
-export function prepareFilter({ linux, annotations }: Config, root: string, directory: number): Filter | undefined {
+export function prepareFilter(
+  { linux, annotations }: Config,
+  root: string,
+  directory: number,
+  explain?: (message: string) => void,
+): Filter | undefined {
   if (linux?.seccomp === undefined) return undefined;
-  stage("prepare the seccomp filter");
+  stage("look for the seccomp filter");
   if (annotations?.[FAIL_UNKNOWN] === "1") mustBeKnown(linux.seccomp);
+  if (explain !== undefined) explainUnknown(linux.seccomp, explain);
   const key = cacheKey(linux.seccomp, NATIVE);
   let filter = cachedFilter(root, key);
   if (filter === undefined) {
+    stage("compile the seccomp filter");
     filter = filterOf(linux.seccomp, NATIVE);
+    stage("keep the seccomp filter");
     cacheFilter(root, key, filter);
   }
   saveFilter(directory, filter.program);
@@ -39,6 +47,15 @@ function mustBeKnown(profile: Seccomp): void {
     pointer: `/linux/seccomp/syscalls/${at}/names`,
     hint: `without the annotation ${FAIL_UNKNOWN}=1 it is passed over`,
   });
+}
+
+/** config-linux.md: names that the kernel does not have are ignored. Who mistypes one wants to know all the same. */
+function explainUnknown(profile: Seccomp, explain: (message: string) => void): void {
+  const unknown = unknownNames(profile);
+  if (unknown.length === 0) return;
+  explain(
+    `ignoring names that are no system calls: ${unknown.map((name) => JSON.stringify(name)).join(", ")} (linux.seccomp.syscalls)`,
+  );
 }
 
 /** What start and exec need to know of it. */

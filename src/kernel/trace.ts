@@ -14,6 +14,8 @@ export interface Span {
   /** As Bun.nanoseconds() counts; before 0 is what came before Bun. */
   readonly start: number;
   readonly end: number;
+  /** Nanoseconds of processor time that a stage took; the command line is in that of the start. */
+  readonly cpu?: number;
   readonly what?: string;
   readonly pointer?: string;
   /** Negative errno; absent where nobody has looked. */
@@ -29,7 +31,7 @@ export interface Trace {
 }
 
 let trace: Trace | undefined;
-let openStage: { name: string; start: number } | undefined;
+let openStage: { name: string; start: number; cpu: number } | undefined;
 const loadedAt = Bun.nanoseconds();
 
 export function isTracing(): boolean {
@@ -46,9 +48,9 @@ export function beginTrace(): void {
   const now = Bun.nanoseconds();
   const pid = sys("getpid");
   trace = { spans: [], processes: new Map([[pid, "tsrun"]]), origin: tai - BigInt(Math.round(now)), pid };
-  openStage = { name: "start tsrun", start: Math.min(0, now - used) };
-  endStage(loadedAt);
-  openStage = { name: "read the command line", start: loadedAt };
+  openStage = { name: "start tsrun", start: Math.min(0, now - used), cpu: 0 };
+  endStage(loadedAt, used);
+  openStage = { name: "read the command line", start: loadedAt, cpu: used };
 }
 
 function readClock(clock: number): bigint {
@@ -61,13 +63,15 @@ function readClock(clock: number): bigint {
 export function stage(name: string): void {
   if (trace === undefined) return;
   const now = Bun.nanoseconds();
-  endStage(now);
-  openStage = { name, start: now };
+  const used = Number(readClock(CLOCK_THREAD_CPUTIME_ID));
+  endStage(now, used);
+  openStage = { name, start: now, cpu: used };
 }
 
-function endStage(now: number): void {
+function endStage(now: number, used: number): void {
   if (openStage === undefined || trace === undefined) return;
-  trace.spans.push({ name: openStage.name, kind: "stage", pid: trace.pid, start: openStage.start, end: now });
+  const { name, start, cpu } = openStage;
+  trace.spans.push({ name, kind: "stage", pid: trace.pid, start, end: now, cpu: used - cpu });
   openStage = undefined;
 }
 
@@ -104,6 +108,6 @@ export function fromAgentClock(seconds: bigint, nanoseconds: bigint): number {
 
 /** Ends the last stage; undefined when nothing was traced. */
 export function endTrace(): Trace | undefined {
-  endStage(Bun.nanoseconds());
+  if (trace !== undefined) endStage(Bun.nanoseconds(), Number(readClock(CLOCK_THREAD_CPUTIME_ID)));
   return trace;
 }

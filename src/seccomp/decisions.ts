@@ -73,7 +73,9 @@ export function decisionsOf(profile: Seccomp, architecture: Architecture): Decis
     const { names, action, errnoRet, args } = syscalls[i]!;
     const returns = returnValue(action, errnoRet);
     const pointer = `/syscalls/${i}`;
-    const rules = conditionsOf(args ?? []).map((conditions): Rule => ({ conditions, returns, pointer }));
+    const isPlain = args === undefined || args.length === 0;
+    const conditions = isPlain ? NONE : conditionsOf(args);
+    const rules = conditions.map((conditions): Rule => ({ conditions, returns, pointer }));
     noteCalls(found, names, rules, last);
     if (gates !== undefined) noteOperations(found, names, gates, rules, last);
   }
@@ -82,6 +84,9 @@ export function decisionsOf(profile: Seccomp, architecture: Architecture): Decis
   if (architecture.name.startsWith("SCMP_ARCH_S390")) found.near[0] = found.list.push(NO_SUCH_CALL) - 1;
   return found;
 }
+
+/** Of one rule without conditions. */
+const NONE: readonly Condition[][] = [[]];
 
 interface Found extends Decisions {
   readonly list: Decision[];
