@@ -12,6 +12,12 @@ TOOLS="
 /usr/sbin/runc runc
 /usr/bin/crun crun
 /usr/bin/containerd containerd
+/usr/sbin/dockerd docker.io
+/usr/bin/docker-registry docker-registry
+/usr/bin/skopeo skopeo
+/usr/lib/cni/bridge containernetworking-plugins
+/usr/sbin/iptables iptables
+/sbin/mkfs.btrfs btrfs-progs
 /usr/bin/hyperfine hyperfine
 /usr/bin/strace strace
 /usr/bin/qemu-aarch64 qemu-user
@@ -27,6 +33,7 @@ TOOLS="
 /usr/bin/qemu-img qemu-utils
 /usr/bin/mmdebstrap mmdebstrap
 /sbin/mke2fs e2fsprogs
+/usr/bin/secilc secilc
 "
 
 packages() {
@@ -44,16 +51,31 @@ debian() {
   missing=$(echo "$TOOLS" | while read -r file package; do
     [ -z "$file" ] || [ -e "$file" ] || echo "$package"
   done)
-  [ -n "$missing" ] || return 0
+  go=
+  scripts/go-programs.sh which >/dev/null 2>&1 || go=golang
+  [ -n "$missing$go" ] || return 0
   # shellcheck disable=SC2086 # one word per package
   set -- $missing
-  [ "$(id -u)" = 0 ] || fail "the tests need these Debian packages; install them as root: $*"
-  echo "installing $*"
+  [ "$(id -u)" = 0 ] || fail "the tests need these Debian packages; install them as root: $* $go"
+  echo installing "$@" $go
   export DEBIAN_FRONTEND=noninteractive
   quietly apt-get -o DPkg::Lock::Timeout=400 -y update
   # An interrupted upgrade leaves packages whose versions do not fit; nothing can be installed before that is mended.
   quietly apt-get -o DPkg::Lock::Timeout=400 -y --fix-broken install
+  [ $# = 0 ] || install "$@"
+  [ -z "$go" ] || newest_go
+}
+
+install() {
   quietly apt-get -o DPkg::Lock::Timeout=400 -y --no-install-recommends install "$@"
+}
+
+# There is a package per version of Go, and several in backports. When the newest is too old, that is an error.
+newest_go() {
+  newest=$(apt-cache search --names-only '^golang-1\.[0-9]+-go$' | sed 's/ .*//' | sort -V | tail -1)
+  [ -z "$newest" ] || install "$newest"
+  scripts/go-programs.sh which >/dev/null ||
+    fail "the newest Go that apt has is ${newest:-none}: unpack one from https://go.dev/dl to /usr/local/go, or use Debian 13"
 }
 
 # apt's pages of output only when it fails.

@@ -171,7 +171,7 @@ describe("labels", () => {
   ] as const) {
     test(`${option} with a newline, or longer than the kernel reads, is refused`, () => {
       expect(refused(() => changed({ [name]: "p\nq" })).message).toBe(
-        `cannot label the process: found "p\\nq", should be a label without NUL and newline (${option})`,
+        `cannot label the process: found "p\\nq", should be a label without newlines (${option})`,
       );
       expect(refused(() => changed({ [name]: "x".repeat(4092) })).message).toContain("should be at most 4091 bytes");
       expect(changed({ [name]: "x".repeat(4091) }).process.args).toEqual(["ls", "-l"]);

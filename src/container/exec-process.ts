@@ -49,7 +49,7 @@ function readProcess(config: Config, path: string, warn: (message: string) => vo
 
 type ProcessLabels = Pick<Process, "apparmorProfile" | "selinuxLabel">;
 
-/** Whoever is given no label has the container's, as with runc: nobody becomes less confined by not being asked. */
+/** Whoever is given no label has the container's: nobody is less confined because nothing was said (runc: SELinux's only). */
 function labelsOr(given: ProcessLabels, own: ProcessLabels | undefined): ProcessLabels {
   const labels: ProcessLabels = {};
   for (const name of ["apparmorProfile", "selinuxLabel"] as const) {

@@ -60,6 +60,37 @@ const cases: [string, Parameters<typeof config>[0], Parameters<typeof config>[0]
   ],
   ["root.path", {}, { root: { path: "" } }, "/root/path"],
   [
+    "apparmorProfile is one line",
+    { process: { apparmorProfile: "a name with spaces//&:ns:b" } },
+    { process: { apparmorProfile: "a\nb" } },
+    '/process/apparmorProfile found "a\\nb"',
+  ],
+  [
+    "apparmorProfile fits",
+    { process: { apparmorProfile: "x".repeat(4091) } },
+    { process: { apparmorProfile: "é".repeat(2046) } },
+    "/process/apparmorProfile found 4092 bytes",
+  ],
+  ["selinuxLabel is one line", {}, { process: { selinuxLabel: "u:r:t\n" } }, '/process/selinuxLabel found "u:r:t\\n"'],
+  [
+    "mountLabel is one line",
+    { linux: { mountLabel: "system_u:object_r:container_file_t:s0:c1,c2" } },
+    { linux: { mountLabel: "a\n" } },
+    '/linux/mountLabel found "a\\n"',
+  ],
+  [
+    "mountLabel fits",
+    { linux: { mountLabel: "x".repeat(255) } },
+    { linux: { mountLabel: "x".repeat(256) } },
+    "/linux/mountLabel found 256 bytes",
+  ],
+  [
+    "mountLabel adds no options",
+    {},
+    { linux: { mountLabel: 'a",suid,context="b' } },
+    '/linux/mountLabel found "a\\",suid',
+  ],
+  [
     "env =",
     { process: { env: ["A=", "B=c=d"] } },
     { process: { env: ["A"] } },

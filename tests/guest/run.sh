@@ -6,7 +6,8 @@
 #   tests/guest/run.sh tests/hooks.test.ts -t timeout    arguments as of tests/run.sh
 #
 # RUNTIME, MANAGER, VIEW, LOOPS: as of tests/run.sh; RUNTIME may be a path. GUEST_LIMIT: seconds for all tests, 2700 by default.
-# GUEST_SUITE: another Debian (trixie). GUEST_BOOT: kernel arguments, for a guest that is started anew.
+# GUEST_SUITE: another Debian (trixie). GUEST_BOOT: kernel arguments, for a guest that is started anew, such as
+# "security=selinux selinux=1 apparmor=0" for tests/guest/selinux.test.ts.
 set -euo pipefail
 cd "$(dirname "$(realpath "$0")")/../.."
 
@@ -23,6 +24,10 @@ case $runtime in */*)
   ;;
 esac
 cp tests/guest/inside.sh "$directory/work"
+case ${GUEST_BOOT:-} in *selinux=1*)
+  secilc -c 33 -o "$directory/selinux.policy" -f "$directory/file_contexts" tests/guest/selinux.cil
+  ;;
+esac
 {
   echo "RUNTIME=$runtime"
   env | grep -E "^(MANAGER|VIEW|LOOPS|GUEST_ALL|TEST_TIME_FACTOR)=" || true

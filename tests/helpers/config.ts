@@ -23,6 +23,8 @@ export interface Process {
   capabilities?: Partial<Record<CapabilitySet, string[]>>;
   rlimits?: { type: string; soft: number; hard: number }[];
   noNewPrivileges?: boolean;
+  apparmorProfile?: string;
+  selinuxLabel?: string;
   oomScoreAdj?: number;
   scheduler?: { policy: string; nice?: number; priority?: number; flags?: string[] };
   ioPriority?: { class: string; priority: number };
@@ -77,6 +79,7 @@ export interface Linux {
   rootfsPropagation?: string;
   maskedPaths?: string[];
   readonlyPaths?: string[];
+  mountLabel?: string;
   sysctl?: Record<string, string>;
   personality?: { domain: string };
   seccomp?: Seccomp;
