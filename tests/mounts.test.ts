@@ -271,6 +271,11 @@ test("ro alone leaves the mount below writable", () => {
   expect(nestedMounts("rw", "ro")).toEqual(["ro,relatime", "rw,relatime"]);
 });
 
+test("rro holds for the mount itself, whatever rw says", () => {
+  expect(nestedMounts("rw", "rro", "rw")).toEqual(["ro,relatime", "ro,relatime"]);
+  expect(nestedMounts("rw", "rw", "rro")).toEqual(["ro,relatime", "ro,relatime"]);
+});
+
 for (const option of ["rasync", "rsync", "rdirsync", "rmand", "rnomand", "rnorelatime"]) {
   test(`${option} is taken`, () => expect(see("ls /mnt/inner", bind("rbind", option))).toBe(""));
 }

@@ -94,8 +94,8 @@ function kindInInit(tree: Slot, origin: Origin): Kind {
 }
 
 /**
- * On the detached copy, before anyone can see it: what it takes over from the host, attributes of everything below, its
- * own, then propagation. Attributes that are not named stay as they are on the host: a source that is nosuid there never
+ * On the detached copy, before anyone can see it: what it takes over from the host, its own attributes, those of everything
+ * below, which hold for itself too whatever the options' order, then propagation. Attributes that are not named stay as they are on the host: a source that is nosuid there never
  * loses that because the container wants it read-only.
  */
 function planTreeAttributes(
@@ -113,8 +113,8 @@ function planTreeAttributes(
     changeAttributes(program, tree, { propagation: base, recursive: true }, origin);
   }
   const locked = !onHost && (hasUserNamespace(context) || context.facts.inUserNamespace);
-  planAttributes(program, tree, options.recursive, true, locked, origin);
   planAttributes(program, tree, options.attributes, false, locked, origin);
+  planAttributes(program, tree, options.recursive, true, locked, origin);
   for (const { type, recursive } of options.propagation) {
     changeAttributes(program, tree, { propagation: type, recursive }, origin);
   }

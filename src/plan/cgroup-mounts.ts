@@ -13,6 +13,7 @@ import type { CgroupHierarchy } from "../host/facts.ts";
 import { hasUserNamespace, type PlanContext } from "./context.ts";
 import { type MountEntry, refused } from "./mount-entry.ts";
 import { mountLabelOf } from "./mount-label.ts";
+import { wholeAttributes } from "./mount-options.ts";
 import {
   attachMount,
   changeAttributes,
@@ -48,7 +49,7 @@ function hasCgroupNamespace(context: PlanContext): boolean {
  */
 function attributesOf(context: PlanContext, entry: MountEntry): number {
   const unprivileged = hasUserNamespace(context) || context.facts.inUserNamespace;
-  const wanted = entry.options.attributes.set | entry.options.recursive.set;
+  const wanted = wholeAttributes(entry.options);
   return unprivileged && !hasCgroupNamespace(context) ? wanted | MOUNT_ATTR_RDONLY : wanted;
 }
 

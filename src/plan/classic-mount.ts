@@ -26,7 +26,7 @@ import {
 import type { PlanContext } from "./context.ts";
 import { type MountEntry, refused } from "./mount-entry.ts";
 import { mountContext } from "./mount-label.ts";
-import type { MountOptions } from "./mount-options.ts";
+import { type MountOptions, wholeAttributes } from "./mount-options.ts";
 import { changeAttributes, closeFd } from "./mount-steps.ts";
 
 import { openInRoot } from "./paths.ts";
@@ -67,7 +67,7 @@ export function planClassicMount(context: PlanContext, entry: MountEntry, target
 
 /** MOUNT_ATTR_… and names of superblock flags as MS_…. */
 function mountFlags(options: MountOptions): number {
-  const attributes = options.attributes.set | options.recursive.set;
+  const attributes = wholeAttributes(options);
   let flags = 0;
   for (const [attribute, flag] of ATTRIBUTES) if ((attributes & attribute) !== 0) flags |= flag;
   for (const name of [...options.superblock, ...options.classic]) flags = withSuperblockFlag(flags, name);

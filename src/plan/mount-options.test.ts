@@ -11,7 +11,7 @@ import {
   MS_SHARED,
   MS_SLAVE,
 } from "../abi/mount.ts";
-import { parseMountOptions } from "./mount-options.ts";
+import { parseMountOptions, wholeAttributes } from "./mount-options.ts";
 
 /** What runc 1.4 or crun 1.29 understand: none of these may end up as data for a file system. */
 const KNOWN =
@@ -61,4 +61,13 @@ test("crun's idmap with mappings", () => {
   const parsed = parseMountOptions(["idmap=uids=0-1-2;gids=3-4-5"]);
   expect(parsed.idmap).toBe("idmap");
   expect(parsed.idmapMappings).toBe("uids=0-1-2;gids=3-4-5");
+});
+
+test.each([
+  [["rro", "rw"], MOUNT_ATTR_RDONLY],
+  [["rw", "rro"], MOUNT_ATTR_RDONLY],
+  [["ro", "rrw"], 0],
+  [["rnoatime", "strictatime", "nodev"], MOUNT_ATTR_NOATIME | MOUNT_ATTR_NODEV],
+])("%j: what holds for all below holds for the mount", (options, attributes) => {
+  expect(wholeAttributes(parseMountOptions(options))).toBe(attributes);
 });

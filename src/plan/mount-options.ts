@@ -86,6 +86,11 @@ function readFlag(parsed: MountOptions, option: string): boolean {
   );
 }
 
+/** What a new mount has, which has nothing below it: as with runc and crun, rro holds whether rw stands before it or behind. */
+export function wholeAttributes({ attributes, recursive }: MountOptions): number {
+  return (attributes.set & ~recursive.clear) | recursive.set;
+}
+
 /** The attribute that `option` sets or clears; false when it is none. mount_setattr(2) wants the whole atime field cleared. */
 function readAttribute(attributes: Attributes, option: string): boolean {
   const change = attributeChange(option);

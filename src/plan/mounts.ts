@@ -8,7 +8,7 @@ import { statBuffer } from "./devices.ts";
 import { planOutsideProc, reserveLandings } from "./inside-proc.ts";
 import { destinationOf, isKernelMount, type MountEntry, readEntry, refused } from "./mount-entry.ts";
 import { mountContext, planLabelQueues } from "./mount-label.ts";
-import type { MountOptions } from "./mount-options.ts";
+import { type MountOptions, wholeAttributes } from "./mount-options.ts";
 import {
   attachMount,
   changeAttributes,
@@ -109,7 +109,7 @@ function planNewMount(context: PlanContext, entry: MountEntry): void {
     planClassicMount(context, entry, target);
     return;
   }
-  const attributes = (options.attributes.set | options.recursive.set) & ~(delayed ? MOUNT_ATTR_RDONLY : 0);
+  const attributes = wholeAttributes(options) & ~(delayed ? MOUNT_ATTR_RDONLY : 0);
   const label = mountContext(context, entry);
   const system = { type, source: entry.mount.source ?? type, data, attributes, label };
   const mount = makeFileSystem(build, slots, system, origin);
@@ -136,7 +136,7 @@ function planCopyUp(context: PlanContext, entry: MountEntry, from: Slot, mount: 
 }
 
 function isReadOnly(options: MountOptions): boolean {
-  return ((options.attributes.set | options.recursive.set) & MOUNT_ATTR_RDONLY) !== 0;
+  return (wholeAttributes(options) & MOUNT_ATTR_RDONLY) !== 0;
 }
 
 /** fsconfig(2) takes 255 bytes; overlays with many layers have more. Some flags exist for mount(2) only. */

@@ -21,8 +21,8 @@ export function planRemount(context: PlanContext, entry: MountEntry): void {
     closeFd(build, system);
   }
   const locked = hasUserNamespace(context) || context.facts.inUserNamespace;
-  planAttributes(build, target, options.recursive, true, locked, origin);
   planAttributes(build, target, options.attributes, false, locked, origin);
+  planAttributes(build, target, options.recursive, true, locked, origin);
   for (const { type, recursive } of options.propagation) {
     changeAttributes(build, target, { propagation: type, recursive }, origin);
   }
