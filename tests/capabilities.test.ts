@@ -1,8 +1,10 @@
 import { expect } from "bun:test";
-import type { CapabilitySet } from "./helpers/config.ts";
-import { type Change, mustSucceed, suite } from "./helpers/suite.ts";
+import { chmodSync, writeFileSync } from "node:fs";
+import { type CapabilitySet, grant } from "./helpers/config.ts";
+import { type Bundle, type Change, mustSucceed, suite } from "./helpers/suite.ts";
+import { writeSyscallProgram } from "./helpers/syscall-program.ts";
 
-const { test, see, bundle, run, started, exec } = suite("capabilities");
+const { test, see, bundle, run, started, exec, runtime } = suite("capabilities");
 
 /** CAP_* → bit. */
 const BITS = new Map<string, number>([
@@ -145,3 +147,79 @@ test("exec --cap adds to all but the inheritable and ambient sets", () => {
   expect(found.get("CapInh")).toBe(0n);
   expect(found.get("CapAmb")).toBe(0n);
 });
+
+const INHERITABLE = { bounding: ["CAP_KILL", "CAP_BPF"], inheritable: ["CAP_KILL"], permitted: ["CAP_KILL"] };
+
+test("exec --cap adds nothing to the inheritable capabilities of a container that has some", () => {
+  const b = started(give(INHERITABLE));
+  const found = sets(mustSucceed(exec(b, ["/bin/sh", "-c", SHOW], { flags: ["--cap", "CAP_BPF"] })).stdout);
+  expect(found.get("CapInh")).toBe(mask("CAP_KILL"));
+  expect(found.get("CapAmb")).toBe(0n);
+  expect(found.get("CapPrm")).toBe(mask("CAP_KILL", "CAP_BPF"));
+});
+
+/** What a process of exec has when its file says this of capabilities. */
+function execProcess(b: Bundle, capabilities: unknown, more: object = {}): Map<string, bigint> {
+  const file = `${b.dir}/process.json`;
+  const process = { ...b.config.process, args: ["/bin/sh", "-c", SHOW], capabilities, ...more };
+  writeFileSync(file, JSON.stringify(process));
+  return sets(mustSucceed(runtime(["exec", "--process", file, b.id])).stdout);
+}
+
+test("exec --process: all five sets are those of the file", () => {
+  const b = started();
+  const all = ["CAP_KILL", "CAP_BPF"];
+  const given = { bounding: all, permitted: all, effective: all, inheritable: all, ambient: ["CAP_BPF"] };
+  const found = execProcess(b, given, { user: { uid: 1000, gid: 1000 } });
+  expect(found.get("CapInh")).toBe(mask(...all));
+  expect(found.get("CapBnd")).toBe(mask(...all));
+  for (const line of ["CapAmb", "CapPrm", "CapEff"]) expect([line, found.get(line)]).toEqual([line, mask("CAP_BPF")]);
+});
+
+test("exec --process of a file without capabilities: those of the container", () => {
+  const found = execProcess(started(give(INHERITABLE)), undefined);
+  expect(found.get("CapBnd")).toBe(mask("CAP_KILL", "CAP_BPF"));
+  expect(found.get("CapInh")).toBe(mask("CAP_KILL"));
+});
+
+test("inheritable ones that the bounding set does not have: a warning that names them, and the container runs", () => {
+  const b = bundle((config) => {
+    config.process.capabilities = { bounding: ["CAP_KILL"], inheritable: ["CAP_KILL", "CAP_CHOWN"] };
+    config.process.args = ["/bin/sh", "-c", SHOW];
+  });
+  const result = mustSucceed(run(b));
+  expect(result.stderr).toContain("CAP_CHOWN");
+  expect(sets(result.stdout).get("CapInh")).toBe(mask("CAP_KILL"));
+});
+
+const PRCTL = 157;
+const PR_GET_SECUREBITS = 27n;
+const GETEUID = 107;
+
+for (const uid of [0, 1000]) {
+  test(`the securebits of user ${uid} are as they were: nothing is left of the change of user`, () => {
+    const b = bundle((config, { rootfs }) => {
+      writeSyscallProgram(`${rootfs}/securebits`, { number: PRCTL, args: [PR_GET_SECUREBITS, 0n, 0n, 0n, 0n] });
+      config.process.args = ["/securebits"];
+      config.process.user = { uid, gid: uid };
+    });
+    expect(run(b).status).toBe(0);
+  });
+}
+
+for (const [title, noNewPrivileges, status] of [
+  ["gives a user another identity", false, 0],
+  ["does not with noNewPrivileges", true, (256 - 1000) & 0xff],
+] as const) {
+  test(`a set-uid program ${title}`, () => {
+    const b = bundle((config, { rootfs }) => {
+      writeSyscallProgram(`${rootfs}/who`, { number: GETEUID });
+      chmodSync(`${rootfs}/who`, 0o4755);
+      config.process.args = ["/who"];
+      config.process.user = { uid: 1000, gid: 1000 };
+      config.process.noNewPrivileges = noNewPrivileges;
+      grant(config, "CAP_SETUID");
+    });
+    expect(run(b).status).toBe(status);
+  });
+}

@@ -185,13 +185,24 @@ describe("--process", () => {
 
   test("is the whole process; nothing of the container's, nor of other options", () => {
     const file = join(home, "process.json");
-    writeFileSync(file, JSON.stringify({ args: ["x"], cwd: "/", user: { uid: 1, gid: 1 } }));
+    writeFileSync(file, JSON.stringify({ args: ["x"], cwd: "/", user: { uid: 1, gid: 1 }, capabilities: {} }));
     const { process, pointer } = changed({ process: file, user: "5", env: ["A=9"] }, OWN, []);
-    expect(process).toEqual({ args: ["x"], cwd: "/", user: { uid: 1, gid: 1 } });
+    expect(process).toEqual({ args: ["x"], cwd: "/", user: { uid: 1, gid: 1 }, capabilities: {} });
     expect(pointer).toBe("");
   });
 
-  test("but for the labels: no process is less confined than the container because nobody said so", () => {
+  test("but for capabilities that it does not speak of", () => {
+    const file = join(mkdtempSync(join(tmpdir(), "exec-process-")), "process.json");
+    writeFileSync(file, JSON.stringify({ args: ["x"], cwd: "/" }));
+    expect(changed({ process: file }, OWN, []).process).toEqual({
+      args: ["x"],
+      cwd: "/",
+      capabilities: OWN.capabilities!,
+    });
+    rmSync(file);
+  });
+
+  test("and for the labels: no process is less confined than the container because nobody said so", () => {
     const file = join(mkdtempSync(join(tmpdir(), "exec-process-")), "process.json");
     const write = (labels: object) => writeFileSync(file, JSON.stringify({ args: ["x"], cwd: "/", ...labels }));
     const own = { ...OWN, apparmorProfile: "of-container", selinuxLabel: "of-container" };

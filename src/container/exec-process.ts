@@ -44,7 +44,13 @@ function readProcess(config: Config, path: string, warn: (message: string) => vo
   }
   const { process, warnings } = parseProcess(text, path);
   for (const warning of warnings) warn(warning);
-  return { ...process, ...labelsOr(process, config.process) };
+  return { ...process, ...capabilitiesOr(process, config.process), ...labelsOr(process, config.process) };
+}
+
+/** runc and crun: a file that does not speak of capabilities means the container's, one with an empty object none. */
+function capabilitiesOr(given: Process, own: Process | undefined): Pick<Process, "capabilities"> {
+  const capabilities = given.capabilities ?? own?.capabilities;
+  return capabilities === undefined ? {} : { capabilities };
 }
 
 type ProcessLabels = Pick<Process, "apparmorProfile" | "selinuxLabel">;

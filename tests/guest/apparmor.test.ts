@@ -193,7 +193,7 @@ test("a container that has covered its /proc cannot keep a process of exec from 
     }),
   );
   const covered = () => exec(b, ["/bin/test", "-e", "/done"]).status === 0;
-  for (let i = 0; i < 100 && !covered(); i++) Bun.sleepSync(100);
+  until(covered, "the container to cover its /proc");
   const pidFile = `${b.dir}/pid`;
   const flags = ["--detach", "--pid-file", pidFile, "--apparmor", "tsrun-test-other"];
   mustSucceed(exec(b, ["/bin/sleep", "100"], { flags }));
