@@ -22,7 +22,7 @@ function faults(change: Parameters<typeof config>[0]): string[] {
 
 const devpts = (option: string) => ({ destination: "/x", type: "devpts", options: ["newinstance", option] });
 const map = (containerID: number, hostID: number, size: number): IdMapping => ({ containerID, hostID, size });
-const user = { namespaces: [{ type: "user" }] };
+const user = { namespaces: [{ type: "user" }], uidMappings: [map(0, 0, 65536)], gidMappings: [map(0, 0, 65536)] };
 const rlimit = (type: string, soft: number | bigint, hard: number | bigint) => ({ type, soft, hard });
 
 /** [rule, a config that keeps it, a config that breaks it, beginning of the fault] */
@@ -196,6 +196,12 @@ const cases: [string, Parameters<typeof config>[0], Parameters<typeof config>[0]
     { linux: { ...user, uidMappings: [map(0, 1, 1)] } },
     { linux: { uidMappings: [map(0, 1, 1)] } },
     "/linux/uidMappings found id mappings without",
+  ],
+  [
+    "mapping of a new user namespace",
+    { linux: { namespaces: [{ type: "user", path: "/u" }] } },
+    { linux: { namespaces: [{ type: "user", path: "" }], uidMappings: [map(0, 1, 1)] } },
+    "/linux/gidMappings missing",
   ],
   [
     "mapping overlap",

@@ -1,7 +1,12 @@
 /** What a document of the right shape may still get wrong: a list of small rules, each named for what it demands. */
 import { deviceRulesMakeSense } from "./checks/device-rules.ts";
 import { hooksCanRun } from "./checks/hooks.ts";
-import { mappingsHaveUserNamespace, mountOwnersAreMapped, processIsMapped } from "./checks/ids.ts";
+import {
+  mappingsHaveUserNamespace,
+  mountOwnersAreMapped,
+  processIsMapped,
+  userNamespaceHasMappings,
+} from "./checks/ids.ts";
 import { mountLabelFits } from "./checks/labels.ts";
 import {
   devicesHaveNumbers,
@@ -37,6 +42,7 @@ export function checkConfig(config: Config, tolerant: boolean): Report {
     [mounts, mountsMakeSense],
     [hooks, hooksCanRun],
     [linux?.namespaces, namespacesAreUnique],
+    [linux?.namespaces, userNamespaceHasMappings],
     [linux?.namespaces, namespacePathsAreAbsolute],
     [linux?.uidMappings ?? linux?.gidMappings, mappingsHaveUserNamespace],
     [linux?.timeOffsets, timeOffsetsHaveNamespace],

@@ -23,6 +23,16 @@ export const mappingsHaveUserNamespace: ConfigCheck = (config, report) => {
   }
 };
 
+/** A process in a user namespace without maps is nobody, and cannot become anybody. */
+export const userNamespaceHasMappings: ConfigCheck = ({ linux }, report) => {
+  const isNew = linux?.namespaces?.some(({ type, path = "" }) => type === "user" && path === "") ?? false;
+  if (!isNew) return;
+  for (const name of ["uidMappings", "gidMappings"] as const) {
+    if ((linux?.[name] ?? []).length > 0) continue;
+    addFault(report, `/linux/${name}`, "missing", "the ids of the new user namespace");
+  }
+};
+
 /** No id twice on either side, none beyond 32 bits, not more than the kernel takes. */
 export function checkMappingList(list: readonly IdMapping[], pointer: string, report: Report): void {
   if (list.length > MAX_MAPPINGS) {
