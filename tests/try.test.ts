@@ -14,6 +14,7 @@ import {
 import { hostname } from "node:os";
 import { type CommandOptions, command, commandBeside, PLAIN_ENV, type Result } from "./helpers/command.ts";
 import { findLeaks, removeLeaks } from "./helpers/leaks.ts";
+import { asUser, NONE, ownDirectory, type UserOptions } from "./helpers/ordinary-user.ts";
 import { mustFail, mustSucceed, RUNTIME, RUNTIME_NAME, suite, until } from "./helpers/suite.ts";
 import { slow } from "./helpers/time.ts";
 
@@ -275,6 +276,59 @@ test("--user", () => {
   );
   mustFail(tried(["--user", "12x"], ["true"]), '"12x" is not UID or UID:GID in digits');
   mustFail(tried(["--user", "5"], ["true"], { unprivileged: true }), "without root the container has one user only");
+});
+
+/** As a user with subordinate ids, see ordinary-user.ts, or with something of that missing. */
+function asSomeone(flags: readonly string[], argv: readonly string[], who: UserOptions = {}): Result {
+  const id = `${mark}${++number}`;
+  const root = `${home}/someone`;
+  if (!existsSync(root)) ownDirectory(root);
+  const result = command([...asUser(home, who), RUNTIME, "--root", root, "try", "--name", id, ...flags, "--", ...argv]);
+  mustBeGone(id, root);
+  return result;
+}
+
+test("with subordinate ids: the container has other users, who can have files", () => {
+  const script =
+    "id -u; id -G; cat /proc/self/setgroups; touch /tmp/x && stat -c %u:%g /tmp/x; wc -l < /proc/self/uid_map";
+  const result = mustSucceed(asSomeone(["--user", "1000:50"], ["sh", "-c", script]));
+  expect(result.stdout).toBe("1000\n50\nallow\n1000:50\n2\n");
+});
+
+test("with subordinate ids: root of the container is the caller, and can give files away", () => {
+  const script =
+    "id -u; touch /tmp/x; chown 65536:7 /tmp/x && stat -c %u:%g /tmp/x; echo x > /etc/tsrun-try; ls /root 2>&1";
+  const result = asSomeone([], ["sh", "-c", script]);
+  expect(result.stdout).toStartWith("0\n65536:7\n");
+  expect(existsSync("/etc/tsrun-try")).toBeFalse();
+});
+
+test("with subordinate ids: a user beyond them is refused", () => {
+  mustFail(
+    asSomeone(["--user", "65537"], ["true"]),
+    "cannot run as user 65537: the container has ids 0 to 65536 (--user)",
+  );
+});
+
+for (const [title, who, expected] of [
+  [
+    "subordinate ids",
+    { grants: NONE },
+    /user "tsrun-user" has no subordinate user ids in \/etc\/subuid .*\n.*usermod --add-subuids/,
+  ],
+  ["newuidmap's set-uid bit", { setpriv: ["--no-new-privs"] }, /no_new_privs/],
+] as const) {
+  test(`without ${title}: the caller is alone, and another user is refused with what is missing`, () => {
+    expect(mustSucceed(asSomeone([], ["sh", "-c", "wc -l < /proc/self/uid_map"], who)).stdout).toBe("1\n");
+    mustFail(asSomeone(["--user", "5"], ["true"], who), expected);
+  });
+}
+
+test("with subordinate ids: what is kept is the caller's alone", () => {
+  const keep = `${ownDirectory(`${home}/kept`)}/changes`;
+  mustSucceed(asSomeone(["--keep", keep], ["sh", "-c", "touch /kept; wc -l < /proc/self/uid_map"]));
+  mustFail(asSomeone(["--keep", `${keep}2`, "--user", "5"], ["true"]), "changes are kept, and all of them are yours");
+  expect(existsSync(`${keep}2`)).toBeFalse();
 });
 
 test("no device files, no new privileges", () => {
