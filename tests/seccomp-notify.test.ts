@@ -1,12 +1,13 @@
 import { expect } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { chownSync, writeFileSync } from "node:fs";
 import type { Seccomp } from "./helpers/config.ts";
+import { asUser, GID, onlyItself, ownDirectory, UID } from "./helpers/ordinary-user.ts";
 import { closeListener, nextCall } from "./helpers/seccomp-agent.ts";
 import { type Message, unixSocket } from "./helpers/sockets.ts";
-import { type Bundle, type Change, mustSucceed, RUNTIME_NAME, suite } from "./helpers/suite.ts";
+import { type Bundle, type Change, mustSucceed, RUNTIME_NAME, type RunOptions, suite } from "./helpers/suite.ts";
 import { writeSyscallProgram } from "./helpers/syscall-program.ts";
 
-const { test, bundle, run, refusal, runtimeBeside, home, create, start, status, after } = suite("seccomp-notify");
+const { test, bundle, run, refusal, runtimeBeside, home, create, start, status, after, remove } = suite("seccomp-notify");
 
 const skip = process.arch === "x64" ? undefined : "the programs that make the calls are x86-64";
 
@@ -116,6 +117,30 @@ test(
     const running = runBeside(calling(profile));
     for (const fd of accept(false).fds) closeListener(fd);
     expect((await running.finish()).status).toBe(38);
+  },
+  { skip },
+);
+
+test(
+  "a user who is not root: for the container, and for each exec",
+  async () => {
+    const { profile, accept } = agent("getpgrp");
+    chownSync(profile.listenerPath!, UID, GID);
+    const own = ownDirectory(`${home}/user`);
+    const who = (): RunOptions => ({ through: asUser(home), global: ["--root", own] });
+    const b = calling(profile, (config, { rootfs }) => {
+      onlyItself(config, rootfs);
+      config.process.args = ["/bin/sleep", "1000"];
+    });
+    after(() => remove(b, { ...who(), flags: ["--force"] }));
+    mustSucceed(create(b, who()));
+    mustSucceed(start(b, who()));
+    checkMessage(accept(), b, "creating");
+    const running = runtimeBeside(["exec", b.id, "/tmp/call"], who());
+    const message = accept();
+    checkMessage(message, b, "running");
+    nextCall(message.fds[0]!).fail(80);
+    expect((await running.finish()).status).toBe(80);
   },
   { skip },
 );

@@ -145,8 +145,8 @@ function executionOf(request: ContainerExec, plan: ExecPlan, agent: Agent, pid: 
     pointer,
     filter: savedFilter(directory, state.start),
     lastCapabilities: plan.lastCapabilities,
-    sendListener: (descriptor) =>
-      sendListener({ profile: config.linux!.seccomp!, state, pid, isExec: true }, descriptor),
+    sendListener: (descriptor, ask) =>
+      sendListener({ profile: config.linux!.seccomp!, state, pid, isExec: true, ask }, descriptor),
   };
 }
 

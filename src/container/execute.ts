@@ -1,13 +1,11 @@
-import { errnoNumber } from "../abi/errno.ts";
 import { type Agent, finish, finishExec, send } from "../agent/session.ts";
-import { TsrunError } from "../errors.ts";
-import { sys } from "../kernel/kernel.ts";
 import type { LastCapabilities } from "../plan/capabilities.ts";
 import { planCloseOnExec, planExecve } from "../plan/command.ts";
 import { planFilter, planLastCapabilities } from "../plan/seccomp.ts";
 import { type Program, program, type Slot, type SlotTable } from "../plan/step.ts";
 import type { Filter } from "../seccomp/filter.ts";
 import type { Process } from "../spec/types.ts";
+import { askForListener, PATIENCE_MS, waitForProcess } from "./seccomp-listener.ts";
 
 /** What is left to do when a process is complete but for its program. */
 export interface Execution {
@@ -18,8 +16,8 @@ export interface Execution {
   readonly pointer: string;
   readonly filter: Filter | undefined;
   readonly lastCapabilities: LastCapabilities | undefined;
-  /** Gives the listener of the filter, a descriptor in the process, to who decides on its calls. */
-  readonly sendListener: (descriptor: number) => void;
+  /** Gives the listener of the filter, a descriptor in the process, to who decides on its calls; `ask` has it sent. */
+  readonly sendListener: (descriptor: number, ask: () => number) => void;
 }
 
 export interface LastPrograms {
@@ -54,31 +52,9 @@ export function execute(agent: Agent, slots: SlotTable, execution: Execution): v
   }
   // Not even the time is asked for in between: the filter may have something against it.
   finish(send(agent, [filter], slots, false));
-  execution.sendListener(listener!.value!);
+  const theirs = listener!.value!;
+  execution.sendListener(theirs, () => askForListener(agent, slots, theirs));
   const sent = send(agent, [exec], slots, false);
-  waitForAnswers(agent);
+  waitForProcess(agent, PATIENCE_MS, "begun its program", "it has to answer for execve");
   finishExec(sent);
-}
-
-/** The agent of seccomp may have to allow execve itself; one that hangs must not hang the runtime. */
-function waitForAnswers({ socket }: Agent): void {
-  const PATIENCE_SECONDS = 60;
-  const POLLIN = 1;
-  const end = Bun.nanoseconds() + PATIENCE_SECONDS * 1e9;
-  for (;;) {
-    const left = BigInt(Math.max(0, Math.round(end - Bun.nanoseconds())));
-    const time = BigUint64Array.of(left / 1_000_000_000n, left % 1_000_000_000n);
-    const ready = sys("ppoll", Int32Array.of(socket, POLLIN), 1, time, 0, 8);
-    if (ready === -errnoNumber("EINTR")) continue;
-    if (ready !== 0) return;
-    throw new TsrunError(
-      `the seccomp agent has not let the container's program begin in ${PATIENCE_SECONDS} seconds (linux.seccomp.listenerPath)`,
-      {
-        code: "ETIMEDOUT",
-        step: "execve",
-        pointer: "/linux/seccomp/listenerPath",
-        hint: "it has to answer for execve",
-      },
-    );
-  }
 }

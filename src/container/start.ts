@@ -30,7 +30,7 @@ export function startContainer(root: string, id: string, warn: (message: string)
   const state = readState(directory, root, id);
   const config = JSON.parse(readSavedConfig(directory)) as Config;
   // Nothing but its first process has been there to be killed.
-  const reason = countKills(config, state.cgroup_paths, 0);
+  const reason = countKills(config, state.cgroup_paths, { before: 0 });
   checkStartable(statusOf(state, directory, true), reason);
   checkProcess(config);
   const agent = connect(directory, state);
@@ -117,8 +117,8 @@ export function startProcess(starting: Starting): void {
     pointer: "/process",
     filter,
     lastCapabilities: savedCapabilities(state.start),
-    sendListener: (descriptor) => {
-      const listening = { profile: config.linux!.seccomp!, state, pid: state.init_process_pid, isExec: false };
+    sendListener: (descriptor, ask) => {
+      const listening = { profile: config.linux!.seccomp!, state, pid: state.init_process_pid, isExec: false, ask };
       sendListener(listening, descriptor);
     },
   });

@@ -6,7 +6,7 @@ import {
 } from "../abi/seccomp.ts";
 import type { Filter } from "../seccomp/filter.ts";
 import { type LastCapabilities, planCapset } from "./capabilities.ts";
-import { add, bytes, label, type Program, place, type Slot, type SlotTable, slot, struct } from "./step.ts";
+import { add, bytes, label, type Program, place, type Slot, type SlotTable, slot, socket, struct } from "./step.ts";
 
 const POINTER = "/linux/seccomp";
 
@@ -32,6 +32,7 @@ export function planFilter(program: Program, slots: SlotTable, filter: Filter): 
         EACCES:
           "cannot load the seccomp filter: without no_new_privs it takes CAP_SYS_ADMIN, which this process does not have (linux.seccomp)",
         EBUSY: "cannot load the seccomp filter: another filter has a listener already (linux.seccomp)",
+        EINVAL: "cannot load the seccomp filter: this kernel does not know all of its flags or actions (linux.seccomp)",
       },
       hint: "set process.noNewPrivileges when tsrun has no privileges itself",
       ...more,
@@ -49,6 +50,21 @@ export function planFilter(program: Program, slots: SlotTable, filter: Filter): 
   if (optional) load(flags);
   place(program, loaded);
   return listener;
+}
+
+/**
+ * For a tsrun that may not take the listener, number `listener` in the process, out of it: the process hides from ptrace,
+ * which only CAP_SYS_PTRACE in the user namespace that it was executed in overrides (pidfd_getfd(2)), so not for users who
+ * are not root. The message with the descriptor is the reply.
+ */
+export function planSendListener(program: Program, listener: number): void {
+  const SOL_SOCKET = 1;
+  const SCM_RIGHTS = 1;
+  const MSG_NOSIGNAL = 0x4000;
+  const control = struct("cmsg_rights", 20, SOL_SOCKET + SCM_RIGHTS * 0x100000000, listener);
+  const name = "seccomp";
+  const header = struct("msghdr", 0, 0, struct("iovec", name, name.length), 1, control, 24, 0);
+  add(program, { call: "sendmsg", args: [socket, header, MSG_NOSIGNAL], what: "send the listener", pointer: POINTER });
 }
 
 /** The one step between a filter and execve, and only without no_new_privs: a profile for such a process allows capset. */
