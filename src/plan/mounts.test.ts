@@ -152,6 +152,14 @@ test("an overlay with more layers than fsconfig takes is mounted by mount(2) on 
   expect(lines.join()).not.toContain("fsopen");
 });
 
+test("flags that only mount(2) has are nothing to a tmpfs, which keeps its mode, its copies and its delay", () => {
+  const plain = ["ro", "tmpcopyup"];
+  const mount = { destination: "/x", type: "tmpfs", source: "tmpfs" };
+  expect(calls([{ ...mount, options: [...plain, "silent", "iversion"] }])).toEqual(
+    calls([{ ...mount, options: plain }]),
+  );
+});
+
 test("remount changes what is there", () => {
   expect(calls([{ destination: "/x", type: "tmpfs", options: ["remount", "ro", "size=1m"] }])).toEqual([
     '$remount /x = openat2($rootfs, "x", {0x280000, 0, 0x12}, 0x18)',

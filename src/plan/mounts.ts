@@ -105,7 +105,7 @@ function planNewMount(context: PlanContext, entry: MountEntry): void {
   const delayed = isReadOnly(options) && (type === "tmpfs" || destination === "/dev");
   const data = [...options.superblock, ...options.data];
   if (isReadOnly(options) && !VIRTUAL_TYPES.includes(type)) data.unshift("ro");
-  if (needsClassicMount(options)) {
+  if (needsClassicMount(type, options)) {
     planClassicMount(context, entry, target);
     return;
   }
@@ -139,9 +139,13 @@ function isReadOnly(options: MountOptions): boolean {
   return (wholeAttributes(options) & MOUNT_ATTR_RDONLY) !== 0;
 }
 
-/** fsconfig(2) takes 255 bytes; overlays with many layers have more. Some flags exist for mount(2) only. */
-function needsClassicMount(options: MountOptions): boolean {
-  return options.classic.length > 0 || options.data.some((option) => Buffer.byteLength(option) > FSCONFIG_LIMIT);
+/**
+ * fsconfig(2) takes 255 bytes; overlays with many layers have more. Some flags exist for mount(2) only; to a file system
+ * without a disk they mean nothing.
+ */
+function needsClassicMount(type: string, options: MountOptions): boolean {
+  const hasFlags = options.classic.length > 0 && !VIRTUAL_TYPES.includes(type);
+  return hasFlags || options.data.some((option) => Buffer.byteLength(option) > FSCONFIG_LIMIT);
 }
 
 /** The mode of the directory that a tmpfs will hide, for a tmpfs without mode= (runc): /tmp stays 1777, a 0700 stays 0700. */
