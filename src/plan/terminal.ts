@@ -1,10 +1,11 @@
-import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDWR } from "../abi/fcntl.ts";
+import { O_CLOEXEC, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDWR } from "../abi/fcntl.ts";
 import { RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "../abi/openat2.ts";
+import { S_IFREG } from "../abi/stat.ts";
 import { TsrunError } from "../errors.ts";
 import type { Process } from "../spec/types.ts";
 import { attachMount, cloneTree } from "./mount-steps.ts";
 import { openAt, openInRoot } from "./paths.ts";
-import { add, label, type Program, place, type Slot, type SlotTable, slot, struct } from "./step.ts";
+import { add, type Program, type Slot, type SlotTable, slot, struct } from "./step.ts";
 
 /** Linux asm-generic/ioctls.h */
 const TIOCSCTTY = 0x540e;
@@ -83,30 +84,24 @@ function planConsoleSize(program: Program, { process, pointer }: TerminalContext
   });
 }
 
-/** Binds the terminal on /dev/console, which is made where it is missing: as a plain file, never through a link. */
+/**
+ * Binds the terminal on /dev/console, which is made where it is missing. What may be there instead, or be put there meanwhile,
+ * is neither opened nor followed.
+ */
 function planConsole(program: Program, { slots, rootfs, pointer }: TerminalContext, terminal: Slot): void {
   const directory = slot(slots, "/dev");
   const target = slot(slots, "/dev/console");
   const mount = slot(slots, "console mount");
   const what = 'mount the terminal on "/dev/console"';
   const where = `${pointer}/terminal`;
-  const create = O_RDWR | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
-  const exists = label();
   openInRoot(program, directory, rootfs, "/dev", { what, pointer: where }, {}, O_DIRECTORY);
+  const node = [directory, "console", S_IFREG | 0o600, 0];
+  const flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
   add(
     program,
-    {
-      call: "openat",
-      args: [directory, "console", O_PATH | O_NOFOLLOW | O_CLOEXEC, 0],
-      into: target,
-      tolerate: ["ENOENT"],
-      onPositive: exists,
-      what,
-      pointer: where,
-    },
-    { call: "openat", args: [directory, "console", create, 0o600], into: target, what, pointer: where },
+    { call: "mknodat", args: node, tolerate: ["EEXIST"], what, pointer: where },
+    { call: "openat", args: [directory, "console", flags, 0], into: target, what, pointer: where },
   );
-  place(program, exists);
   cloneTree(program, mount, { from: terminal, path: "", recursive: false }, { what, pointer: where });
   attachMount(program, mount, target, { what, pointer: where });
   add(

@@ -16,7 +16,7 @@ export const LINKS: Readonly<Record<string, Link>> = {
   absolute: replace,
   "relative, with as many .. as it takes": (rootfs, name, target) => replace(rootfs, name, `${UP}${target}`),
   "a chain": (rootfs, name, target) => {
-    replace(rootfs, name, "mnt/second");
+    replace(rootfs, name, `${"../".repeat(name.split("/").length - 1)}mnt/second`);
     replace(rootfs, "mnt/second", "../home/third");
     replace(rootfs, "home/third", `${UP}${target}`);
   },
