@@ -138,14 +138,19 @@ const tests: Readonly<Record<string, () => void>> = {
   },
 
   "mountLabel: file systems of memory and terminals, masks too; not procfs and sysfs": () => {
-    const b = started((config) => {
+    const b = started((config, { rootfs }) => {
       config.linux.mountLabel = FILES;
       config.linux.maskedPaths = ["/proc/sys"];
       config.mounts.push(
         { destination: "/dev/mqueue", type: "mqueue", source: "mqueue" },
         { destination: "/sys", type: "sysfs", source: "sysfs", options: ["ro"] },
         // Options that only mount(2) knows; a context of its own.
-        { destination: "/mnt", type: "tmpfs", source: "tmpfs", options: ["silent", "size=1m"] },
+        {
+          destination: "/mnt",
+          type: "overlay",
+          source: "o",
+          options: ["iversion", `lowerdir=${rootfs}/etc:${rootfs}/bin`],
+        },
         { destination: "/tmp", type: "tmpfs", source: "tmpfs", options: [`context=${SECRET}`] },
       );
     });
