@@ -1,5 +1,5 @@
 import { expect } from "bun:test";
-import { chownSync, writeFileSync } from "node:fs";
+import { chownSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import type { Seccomp } from "./helpers/config.ts";
 import { asUser, GID, onlyItself, ownDirectory, UID } from "./helpers/ordinary-user.ts";
 import { closeListener, nextCall } from "./helpers/seccomp-agent.ts";
@@ -7,9 +7,20 @@ import { type Message, unixSocket } from "./helpers/sockets.ts";
 import { type Bundle, type Change, mustSucceed, RUNTIME_NAME, type RunOptions, suite } from "./helpers/suite.ts";
 import { writeSyscallProgram } from "./helpers/syscall-program.ts";
 
-const { test, bundle, run, refusal, runtimeBeside, home, create, start, status, after, remove } = suite("seccomp-notify");
+const { test, bundle, run, refusal, runtime, runtimeBeside, home, ...more } = suite("seccomp-notify");
+const { create, start, state, kill, status, untilStatus, knownIds, after, remove } = more;
 
 const skip = process.arch === "x64" ? undefined : "the programs that make the calls are x86-64";
+
+const waits = RUNTIME_NAME === "tsrun" ? undefined : "this runtime waits for ever";
+
+/** Why calls cannot be told to wait in spite of signals. */
+function notKillable(): string | undefined {
+  if (RUNTIME_NAME !== "tsrun") return "this runtime does not ask for it";
+  const { linux } = JSON.parse(mustSucceed(runtime(["features"])).stdout);
+  const has = linux.seccomp.supportedFlags.includes("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV");
+  return has ? undefined : "this kernel cannot (Linux 5.19 can)";
+}
 
 const GETPGRP = 111;
 const EXECVE = 59;
@@ -47,6 +58,19 @@ function calling(profile: Seccomp, change?: Change): Bundle {
 }
 
 const runBeside = (b: Bundle) => runtimeBeside(["run", "--bundle", b.dir, b.id]);
+
+/** All that are in the pid namespace of the container. */
+function processesOf(b: Bundle): string[] {
+  const namespace = (pid: string | number) => {
+    try {
+      return readlinkSync(`/proc/${pid}/ns/pid`);
+    } catch {
+      return undefined;
+    }
+  };
+  const own = namespace(JSON.parse(mustSucceed(state(b)).stdout).pid);
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && namespace(name) === own);
+}
 
 function checkMessage({ text, fds }: Message, b: Bundle, containerStatus: string): void {
   const { pid, ...said } = JSON.parse(text);
@@ -122,6 +146,83 @@ test(
 );
 
 test(
+  "an agent that takes its time is waited for",
+  async () => {
+    const { profile, accept } = agent("execve", "getpgrp");
+    const running = runBeside(calling(profile));
+    await Bun.sleep(700);
+    const [listener] = accept().fds;
+    await Bun.sleep(700);
+    nextCall(listener!).allow();
+    nextCall(listener!).fail(81);
+    expect((await running.finish()).status).toBe(81);
+  },
+  { skip },
+);
+
+const TEN_SECONDS = 10_000;
+
+test(
+  "an agent that never answers for execve, or is gone: an error after ten seconds, for a container and for exec",
+  async () => {
+    const { profile, accept } = agent("execve");
+    const beside = (...words: string[]) => runtimeBeside(words);
+    const b = calling(profile, (config) => (config.process.args = ["/bin/sleep", "1000"]));
+    const running = beside("run", "--detach", "--bundle", b.dir, b.id);
+    nextCall(accept().fds[0]!).allow();
+    expect((await running.finish()).status).toBe(0);
+    const began = Date.now();
+    const run = (one: Bundle) => beside("run", "--bundle", one.dir, one.id);
+    const commands = [run(calling(profile)), run(calling(profile)), beside("exec", b.id, "/tmp/call")];
+    const messages = [accept(), accept(), accept(false)];
+    for (const fd of messages[2]!.fds) closeListener(fd);
+    for (const command of commands) {
+      const { status, stderr } = await command.finish(3 * TEN_SECONDS);
+      expect(stderr).toContain(
+        "the container's process has not begun its program in 10 seconds: no answer from the seccomp agent (linux.seccomp.listenerPath)",
+      );
+      expect(status).toBeGreaterThan(0);
+    }
+    expect(Date.now() - began).toBeGreaterThan(TEN_SECONDS - 100);
+    expect(knownIds()).toEqual([b.id]);
+    expect(processesOf(b)).toHaveLength(1);
+  },
+  { skip: skip ?? waits, limit: 60_000 },
+);
+
+test(
+  "an agent that never accepts: the calls wait, and the container can be killed",
+  () => {
+    const { profile } = agent("getpgrp");
+    const b = calling(profile);
+    mustSucceed(create(b));
+    mustSucceed(start(b));
+    expect(status(b)).toBe("running");
+    mustSucceed(kill(b, "KILL"));
+    untilStatus(b, "stopped");
+  },
+  { skip },
+);
+
+test(
+  "a call that waits for its answer is not begun again by a signal, where the kernel can do that",
+  async () => {
+    const { profile, accept } = agent("chdir");
+    const b = calling(profile, (config) => {
+      config.process.args = ["/bin/sh", "-c", "trap 'echo caught' USR1; cd /tmp; echo done"];
+    });
+    const running = runBeside(b);
+    const call = nextCall(accept().fds[0]!);
+    process.kill(call.pid, "SIGUSR1");
+    await Bun.sleep(300);
+    call.allow();
+    const { stdout } = await running.finish();
+    expect(stdout).toBe("caught\ndone\n");
+  },
+  { skip: notKillable() },
+);
+
+test(
   "a user who is not root: for the container, and for each exec",
   async () => {
     const { profile, accept } = agent("getpgrp");
@@ -144,6 +245,13 @@ test(
   },
   { skip },
 );
+
+test("what is there does not listen: a clear error", () => {
+  writeFileSync(`${home}/stale`, "");
+  const profile = { ...agent("getpgrp").profile, listenerPath: `${home}/stale` };
+  const said = refusal((config) => (config.linux.seccomp = profile));
+  expect(said).toMatch(/failed to connect with seccomp agent.*connection refused|connect.*connection refused/is);
+});
 
 test("nobody listens: a clear error, and no container", () => {
   const profile = { ...agent("getpgrp").profile, listenerPath: `${home}/nobody.sock` };

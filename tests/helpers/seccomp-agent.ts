@@ -11,11 +11,12 @@ const SECCOMP_IOCTL_NOTIF_SEND = 0xc0182101n;
 const SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1;
 /** struct seccomp_notif: u64 id, u32 pid, u32 flags, struct seccomp_data. */
 const NOTIF_SIZE = 80;
+const NOTIF_PID = 8;
 const NOTIF_NUMBER = 16;
 /** struct seccomp_notif_resp: u64 id, s64 value, s32 error, u32 flags. */
 const RESPONSE_SIZE = 24;
 
-/** Waits for one call that the filter asks about; returns its number and how to answer. */
+/** Waits for one call that the filter asks about; returns its number, who makes it and how to answer. */
 export function nextCall(listener: number) {
   const notification = new DataView(new ArrayBuffer(NOTIF_SIZE));
   if (libc.ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, ptr(notification)) < 0) throw new Error("no notification");
@@ -28,6 +29,8 @@ export function nextCall(listener: number) {
   };
   return {
     number: notification.getInt32(NOTIF_NUMBER, true),
+    /** Of the process that makes the call. */
+    pid: notification.getUint32(NOTIF_PID, true),
     fail: (errno: number) => answer(errno, 0),
     allow: () => answer(0, SECCOMP_USER_NOTIF_FLAG_CONTINUE),
   };
