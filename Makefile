@@ -23,7 +23,7 @@ endif
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: help setup test-setup build generate check test conformance test-guest integration bench demo man install clean
+.PHONY: help setup test-setup build generate check test conformance test-guest fuzz integration bench demo man install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -65,6 +65,10 @@ conformance: test-setup build ## other people's suites and engines, conformance-
 # FILES=tests/exec.test.ts for one file, SUITE=trixie for another Debian.
 test-guest: test-setup build ## the tests in a guest with systemd, cgroup v2 and AppArmor; needs root
 	@GUEST_SUITE=$(SUITE) tests/guest/run.sh $(FILES)
+
+# MINUTES=10 for longer than the bounded run of `make test`; SEED, TARGET and CASE as a failure says.
+fuzz: test-setup build ## random configs, command lines, states, profiles, mounts; MINUTES=n; needs root
+	@tests/fuzz/run.sh
 
 integration: build ## the tests in tests/ only; needs root
 	@$(bun) scripts/run-suites.ts integration

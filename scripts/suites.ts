@@ -56,6 +56,8 @@ function suitesOf(group: Group): Suite[] {
           program: true,
           root: true,
         },
+        // At most some number of cases each, made from a seed that it prints: a minute and a half.
+        { name: "fuzzing", command: ["tests/fuzz/run.sh"], counts: "tests", program: true, root: true },
       ];
     case "guest":
       return [
