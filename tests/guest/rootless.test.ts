@@ -1,6 +1,15 @@
 /** An ordinary user whose systemd has given it a cgroup of its own: limits are real. Elsewhere it goes without, and says so. */
 import { expect } from "bun:test";
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { command } from "../helpers/command.ts";
 import type { Config } from "../helpers/config.ts";
 import { unshare } from "../helpers/config.ts";
@@ -16,7 +25,8 @@ import {
 } from "../helpers/suite.ts";
 
 const USER = 1000;
-const { test, root, bundle, create, start, run, exec, runtime, remove, untilStatus, kill, after } = suite("rootless");
+const { test, root, bundle, create, start, run, exec, runtime, remove, untilStatus, kill, after } =
+  suite("rootless-systemd");
 
 mkdirSync(root);
 chownSync(root, USER, USER);
@@ -87,6 +97,76 @@ test("a container is a cgroup beside the caller's, in what the user was given", 
   const b = started(waiting());
   expect(cgroupOf(b)).toMatch(/\/user@1000\.service\/app\.slice\/run-\w+\.scope\/[^/]*$/);
   expect(cgroupOf(b)).toEndWith(`/${b.id}`);
+});
+
+/** Those of /etc/subuid and /etc/subgid in the guest, behind the user itself. */
+const withSubordinates = (config: Config): void => {
+  const rest = { containerID: 1, hostID: 100_000, size: 65536 };
+  config.linux.uidMappings = [{ containerID: 0, hostID: USER, size: 1 }, rest];
+  config.linux.gidMappings = [{ containerID: 0, hostID: USER, size: 1 }, rest];
+  config.process.user = { uid: 33, gid: 34, additionalGids: [50] };
+  config.process.capabilities = {};
+};
+
+for (const [manager, global] of [
+  ["cgroupfs", []],
+  ["the user's systemd", ["--systemd-cgroup"]],
+] as const) {
+  test(`subordinate ids and limits, by ${manager}`, () => {
+    const change = (config: Config) => {
+      withSubordinates(config);
+      config.linux.resources = LIMITS;
+      config.process.args = ["/bin/sleep", "1000"];
+    };
+    const options: RunOptions = { ...delegated, global };
+    const b = bundle(rootless(change));
+    mustSucceed(create(b, options));
+    mustSucceed(start(b, options));
+    expect(statSync(`/proc/${pidOf(b)}`).uid).toBe(100_032);
+    expect(limit(b, "pids.max")).toBe("50");
+    const seen = mustSucceed(
+      exec(b, ["/bin/sh", "-c", "id -u; id -G"], { ...options, flags: ["--user", "7:8"] }),
+    ).stdout;
+    expect(seen).toMatch(/^7\n8( 50)?\n$/);
+    mustSucceed(runtime(["pause", b.id], options));
+    mustSucceed(runtime(["resume", b.id], options));
+    expect(JSON.parse(mustSucceed(runtime(["ps", "--format", "json", b.id], options)).stdout)).toContain(pidOf(b));
+    mustSucceed(kill(b, "KILL"));
+    untilStatus(b, "stopped");
+    mustSucceed(remove(b, options));
+  });
+}
+
+test("a controller that is not handed down to the user: which, and what root can do", () => {
+  const group = `/sys/fs/cgroup/${root.split("/").at(-2)}-handed`;
+  mkdirSync(`${group}/mine/caller`, { recursive: true });
+  for (const path of [`${group}/mine`, `${group}/mine/caller`]) {
+    for (const file of ["", "/cgroup.procs", "/cgroup.subtree_control"]) chownSync(path + file, USER, USER);
+  }
+  after(() => {
+    for (const path of [`${group}/mine/caller`, `${group}/mine`, group]) rmdirSync(path);
+  });
+  const enter = `echo $$ > ${group}/mine/caller/cgroup.procs; exec runuser -u someone -- "$@"`;
+  const limited = script("echo ran", (config) => (config.linux.resources = { pids: { limit: 50 } }));
+  const result = run(bundle(limited), { through: ["sh", "-c", enter, "sh"] });
+  mustFail(
+    result,
+    `cgroup "${group}" does not hand it down, and tsrun may not make it: permission denied (linux.resources.pids.limit)`,
+  );
+  expect(result.stderr).toContain(`root can: echo +pids > ${group}/cgroup.subtree_control`);
+  expect(result.stderr).toContain(
+    'systemctl edit user@.service, with "[Service]" and "Delegate=cpu cpuset io memory pids"',
+  );
+});
+
+test("user namespaces for root only (kernel.unprivileged_userns_clone): said, with the command", () => {
+  const setting = "/proc/sys/kernel/unprivileged_userns_clone";
+  writeFileSync(setting, "0");
+  after(() => writeFileSync(setting, "1"));
+  mustFail(
+    run(bundle(script("echo ran")), delegated),
+    /user namespaces are switched off for all but root \(kernel\.unprivileged_userns_clone is 0\)\n.*sysctl -w kernel\.unprivileged_userns_clone=1/,
+  );
 });
 
 test("memory, pids and cpu: the kernel has what the config says", () => {
@@ -210,4 +290,8 @@ test("try, as the user, with limits", () => {
   const shown = "cat /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/memory.max; id -u";
   const result = mustSucceed(command([...words, "--", "sh", "-c", shown]));
   expect(result.stdout).toContain(`${64 * M}`);
+  const other = mustSucceed(
+    command([...words, "--user", "5:6", "--", "sh", "-c", "id -u; id -g; cat /proc/self/uid_map"]),
+  );
+  expect(other.stdout.trim().split(/\s+/)).toEqual(["5", "6", "0", `${USER}`, "1", "1", "100000", "65536"]);
 });
