@@ -42,9 +42,9 @@ describe("labels of a process", () => {
 describe("AppArmor", () => {
   test("attr/apparmor/exec of the task itself, attr/exec where there is no other; below the private procfs, over no mount", () => {
     expect(planned({ apparmorProfile: "my profile" }).lines).toEqual([
-      '$attr/apparmor/exec = openat2($private procfs, "thread-self/attr/apparmor/exec", {0x80001, 0, 0xb}, 0x18) ? ENOENT →1ok→2',
+      '$attr/apparmor/exec = openat2($private procfs, "thread-self/attr/apparmor/exec", {0x80001, 0, 0xb}, 0x18) ? ENOENT →1 ok→2',
       '$attr/apparmor/exec = openat2($private procfs, "thread-self/attr/exec", {0x80001, 0, 0xb}, 0x18)',
-      'write($attr/apparmor/exec, "exec my profile", 15)',
+      'write($attr/apparmor/exec, "exec my profile", 0xf)',
       "close($attr/apparmor/exec)",
     ]);
   });
@@ -74,7 +74,7 @@ describe("SELinux", () => {
     const { lines } = planned({ apparmorProfile: "p", selinuxLabel: "u:r:t:s0:c1,c2" });
     expect(lines.slice(-3)).toEqual([
       '$attr/exec = openat2($private procfs, "thread-self/attr/exec", {0x80001, 0, 0xb}, 0x18)',
-      'write($attr/exec, "u:r:t:s0:c1,c2", 14)',
+      'write($attr/exec, "u:r:t:s0:c1,c2", 0xe)',
       "close($attr/exec)",
     ]);
   });

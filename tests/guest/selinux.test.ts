@@ -159,7 +159,8 @@ const tests: Readonly<Record<string, () => void>> = {
       .split("\n");
     const contextOf = (path: string) => {
       const line = mounts.find((mount) => mount.split(" ")[1] === path);
-      return /context="?([^" ]*?)"?(,[a-z]|\s|$)/.exec(line!)?.[1];
+      const [, quoted, plain] = /[, ]context=(?:"([^"]*)"|([^ ,]*))/.exec(line!) ?? [];
+      return quoted ?? plain;
     };
     for (const path of ["/dev", "/dev/pts", "/proc/sys", "/mnt"])
       expect([path, contextOf(path)]).toEqual([path, FILES]);
