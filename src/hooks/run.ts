@@ -1,4 +1,5 @@
 import { errnoName, errnoText } from "../abi/errno.ts";
+import { CLOSE_RANGE_CLOEXEC, UINT_MAX } from "../abi/prctl.ts";
 import { exitCode, terminatingSignal } from "../abi/wait.ts";
 import { TsrunError } from "../errors.ts";
 import { memory, tail } from "../kernel/child.ts";
@@ -65,6 +66,8 @@ export function runHook(hook: Hook, state: string): HookEnd {
     [output, 1],
     [output, 2],
   ];
+  // What tsrun's caller has left open: start and delete have not looked at it. All of tsrun's own is close-on-exec.
+  sys("close_range", 3, UINT_MAX, CLOSE_RANGE_CLOEXEC);
   const pid = withCallersLimit(() => spawn(hook.path, hook.args ?? [hook.path], hook.env ?? [], fds));
   sys("close", input);
   const end = pid < 0 ? { execve: pid, timedOut: false, status: 0 } : { execve: 0, ...waitFor(pid, hook) };
