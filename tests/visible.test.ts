@@ -3,11 +3,12 @@
  * listed, and searched for what is not the container's own.
  */
 import { expect } from "bun:test";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { capabilityNames } from "../src/abi/capability.ts";
+import { say, writeAttacker } from "./helpers/attacker.ts";
 import { PLAIN_ENV } from "./helpers/command.ts";
 import { type Config, grant, type Hook, type HookKind, unshare } from "./helpers/config.ts";
-import { mustSucceed, RUNTIME_NAME, suite } from "./helpers/suite.ts";
+import { mustSucceed, RUNTIME_NAME, suite, until } from "./helpers/suite.ts";
 
 const { test, bundle, create, start, run, exec, started, kill, untilStatus, remove, state, root } = suite("visible");
 
@@ -101,8 +102,43 @@ test("init: nothing", () => {
   const b = bundle((config) => (config.process.args = listInit));
   const listing = parse(mustSucceed(run(b)).stdout);
   mustBeOwn(listing, 1, "/bin/sh");
-  expect(listing.get("sysvipc/shm") ?? listing.get("/proc/sysvipc/shm")).not.toMatch(/^ +\d/m);
+  const mountPoints = listing
+    .get("mountinfo")!
+    .split("\n")
+    .map((line) => line.split(" ")[4]);
+  expect(mountPoints).toEqual(["/", "/proc", "/dev", "/dev/pts"]);
+  // In a network namespace of its own there is no socket yet, named, nameless or abstract; in that of System V no memory.
+  expect(listing.get("net/unix")!.split("\n")).toHaveLength(1);
+  expect(listing.get("/proc/sysvipc/shm")!.split("\n")).toHaveLength(1);
+  expect(listing.get("/dev/shm")).toBe("");
   expect(listing.get("/proc/sys/kernel/hostname")).toBe("container");
+  // As its caller has them, like every other process.
+  for (const name of ["loginuid", "sessionid", "oom_score_adj", "coredump_filter"]) {
+    expect([name, listing.get(name)]).toEqual([name, readFileSync(`/proc/self/${name}`, "utf8").trim()]);
+  }
+});
+
+/** Prints what its session keyring is (keyctl(2)), and says so when there is a key in it. */
+function writeKeyReader(path: string): void {
+  const [KEYCTL_DESCRIBE, KEYCTL_READ, SESSION_KEYRING] = [6, 11, -3];
+  writeAttacker(path, [
+    { call: "keyctl", args: [KEYCTL_DESCRIBE, SESSION_KEYRING, { room: "text" }, 200, 0], into: "length" },
+    { call: "write", args: [1, { room: "text" }, { value: "length" }] },
+    { call: "keyctl", args: [KEYCTL_READ, SESSION_KEYRING, { room: "keys" }, 200, 0], zero: "end" },
+    say(1, " with keys in it"),
+    { label: "end", call: "exit_group", args: [0] },
+  ]);
+}
+
+test("init and exec: a session keyring of the container's own, named after it, without a key", () => {
+  const b = started((config, at) => {
+    config.process.args = ["/bin/sh", "-c", "/read > /seen; sleep 1000"];
+    writeKeyReader(`${at.rootfs}/read`);
+  });
+  const name = RUNTIME_NAME === "crun" ? b.id : `_ses.${b.id}`;
+  until(() => existsSync(`${b.rootfs}/seen`) && readFileSync(`${b.rootfs}/seen`).length > 0, "the keyring");
+  const seen = [readFileSync(`${b.rootfs}/seen`, "utf8"), mustSucceed(exec(b, ["/read"])).stdout];
+  for (const text of seen) expect(text.replace(/\0$/, "").split(";").slice(4)).toEqual([name]);
 });
 
 test("init of a container that was created before: nothing is left of the process that waited", () => {
