@@ -69,8 +69,8 @@ async function compare(change: Change): Promise<number> {
   const children = [...seen.values()].filter(([first]) => first?.name === "setpgid");
   for (const [name, program] of programs) {
     if (name === "unshare" || program[0]!.process !== "init") continue;
-    // Nobody reads what could not be opened.
-    if (name === "read" && results.get("/etc/passwd")! < 0) continue;
+    // Nobody looks at what could not be opened.
+    if ((name === "look" || name === "read") && results.get("/etc/passwd")! < 0) continue;
     follow(program, 0, {
       seen: init,
       results,

@@ -9,9 +9,9 @@ export const S_IFBLK = 0o060000;
 export const S_IFREG = 0o100000;
 export const S_IFLNK = 0o120000;
 
-/** Size of struct stat in 64-bit words, and the words that hold st_mode (in the low half) and st_rdev. */
-export function statLayout(arch: Arch): { words: number; mode: number; rdev: number } {
-  return arch === "x86-64" ? { words: 18, mode: 3, rdev: 5 } : { words: 16, mode: 2, rdev: 4 };
+/** Size of struct stat in 64-bit words, and the words that hold st_mode (in the low half), st_rdev and st_size. */
+export function statLayout(arch: Arch): { words: number; mode: number; rdev: number; size: number } {
+  return arch === "x86-64" ? { words: 18, mode: 3, rdev: 5, size: 6 } : { words: 16, mode: 2, rdev: 4, size: 6 };
 }
 
 /** A device number as mknod(2) takes it and stat(2) gives it (new_encode_dev in linux/kdev_t.h). */

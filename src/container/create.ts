@@ -1,3 +1,4 @@
+import { nativeArch } from "../abi/syscalls.ts";
 import { SPARE } from "../agent/layout.ts";
 import { type Agent, encode, finish, readInAgent, type Sent, send, spawnAgent, transmit } from "../agent/session.ts";
 import { containerCgroups } from "../cgroup/paths.ts";
@@ -17,7 +18,7 @@ import { mustPrepareFirst, planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { checkDevices } from "../plan/devices.ts";
 import { checkOutsideProc } from "../plan/inside-proc.ts";
-import { homeOf, passwdSlot } from "../plan/passwd.ts";
+import { homeOf, passwdSlot, planLookAtPasswd } from "../plan/passwd.ts";
 import type { Program, SlotTable } from "../plan/step.ts";
 import type { Filter } from "../seccomp/filter.ts";
 import { pendingProperties } from "../spec/pending.ts";
@@ -353,6 +354,9 @@ export function readHome(
 ): string {
   const passwd = passwdSlot(plan.identity);
   if (passwd?.value === undefined || passwd.value < 0) return "/";
+  const { looking, isFile } = planLookAtPasswd(plan.slots, passwd, nativeArch);
+  finish(send(agent, [looking], plan.slots));
+  if (!isFile()) return "/";
   const MAX_SIZE = 1 << 20;
   const parts: Uint8Array[] = [];
   for (let size = 0; size < MAX_SIZE; ) {

@@ -5,7 +5,7 @@ import { processEnvironment } from "../plan/command.ts";
 import { planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { planHook } from "../plan/hooks.ts";
-import { passwdSlot } from "../plan/passwd.ts";
+import { passwdSlot, planLookAtPasswd } from "../plan/passwd.ts";
 import { nameApart, type PrintedStep, printProgram } from "../plan/print.ts";
 import { planRead } from "../plan/read.ts";
 import { type Program, program } from "../plan/step.ts";
@@ -145,8 +145,12 @@ function homeStages(request: ListingRequest, plan: PlanContext): Stage[] {
   };
   if (request.config.process !== undefined) processEnvironment(request.config.process, request.extraEnv, ask);
   if (!asked || passwd === undefined) return [];
+  const { looking } = planLookAtPasswd(plan.slots, passwd, request.facts.arch);
   const { reading } = planRead(plan.slots, passwd, 0);
-  return [stage("init", reading, "reads HOME where the container has an /etc/passwd, again until it is read")];
+  return [
+    stage("init", looking, "looks at what the container has as /etc/passwd; what is no file is left alone"),
+    stage("init", reading, "reads HOME where the container has an /etc/passwd, again until it is read"),
+  ];
 }
 
 function execStages(request: ListingRequest, plan: PlanContext): Stage[] {

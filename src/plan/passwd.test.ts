@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
-import { homeOf, passwdSlot, planOpenPasswd } from "./passwd.ts";
-import { program, slot, slotTable } from "./step.ts";
+import { S_IFCHR, S_IFIFO, S_IFREG } from "../abi/stat.ts";
+import { homeOf, passwdSlot, planLookAtPasswd, planOpenPasswd } from "./passwd.ts";
+import { type Data, program, slot, slotTable } from "./step.ts";
 import { printProgram } from "./test-printer.ts";
 
 const PASSWD = `root:x:0:0:root:/root:/bin/sh
@@ -33,8 +34,24 @@ test("opened inside the root; a fifo, a link out of it or a missing file are no 
   const opening = program("p");
   const passwd = planOpenPasswd(opening, slots, slot(slots, "rootfs"));
   expect(printProgram(opening)).toEqual([
-    '$/etc/passwd = openat2($rootfs, "etc/passwd", {0x80800, 0, 0x12}, 0x18) ? ' +
-      "ENOENT ENOTDIR EACCES ELOOP EXDEV EPERM ENXIO EISDIR",
+    '$/etc/passwd = openat2($rootfs, "etc/passwd", {0x80900, 0, 0x12}, 0x18) ? ' +
+      "ENOENT ENOTDIR EACCES ELOOP EXDEV EPERM ENXIO EISDIR ENODEV EIO EBUSY",
   ]);
   expect(passwdSlot(opening)).toBe(passwd);
+});
+
+test("only a file that is not empty is read: what procfs has is of size 0, and reading it may take it away from others", () => {
+  const slots = slotTable();
+  const { looking, isFile } = planLookAtPasswd(slots, slot(slots, "passwd"), "x86-64");
+  const [buffer] = looking.steps.flatMap(({ args }) =>
+    args.filter((arg) => typeof arg === "object" && arg.kind === "address"),
+  );
+  const [mode, size] = (buffer as Extract<Data, { kind: "address" }>).rest!;
+  const read = (type: number, bytes: number): boolean => {
+    mode!.value = type | 0o644;
+    size!.value = bytes;
+    return isFile();
+  };
+  expect(read(S_IFREG, 100)).toBe(true);
+  expect([read(S_IFREG, 0), read(S_IFIFO, 100), read(S_IFCHR, 100)]).toEqual([false, false, false]);
 });
