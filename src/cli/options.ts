@@ -286,8 +286,18 @@ const execRows = () =>
     },
     detach: { type: "boolean", alias: ["d"], describe: "return as soon as the process runs", also: "both" },
     "pid-file": { type: "string", value: "FILE", describe: "write the process id to FILE", also: "both" },
-    "process-label": { type: "string", value: "LABEL", describe: "SELinux label of the process", also: "both" },
-    apparmor: { type: "string", value: "PROFILE", describe: "AppArmor profile of the process", also: "both" },
+    "process-label": {
+      type: "string",
+      value: "LABEL",
+      describe: "SELinux label of the process, in place of the container's",
+      also: "both",
+    },
+    apparmor: {
+      type: "string",
+      value: "PROFILE",
+      describe: "AppArmor profile of the process, in place of the container's",
+      also: "both",
+    },
     "no-new-privs": {
       type: "boolean",
       optional: true,

@@ -14,6 +14,8 @@ test("what engines look for", () => {
   expect(linux?.mountExtensions?.idmap?.enabled).toBe(true);
   expect([ociVersionMin, ociVersionMax]).toEqual(["1.0.0", "1.3.0"]);
   expect(linux?.namespaces).toHaveLength(8);
+  // What the build can do; whether a kernel has the module is another question (features-linux.md).
+  expect([linux?.apparmor?.enabled, linux?.selinux?.enabled]).toEqual([true, true]);
 });
 
 test("seccomp: what this kernel has", () => {
