@@ -3,6 +3,7 @@ import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../abi/fcntl.ts";
 import { TsrunError } from "../errors.ts";
 import { close, readText, writeText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
+import { textOf } from "../text.ts";
 
 /** Where the kernel counts the processes that it has killed for want of memory. */
 interface OomCounter {
@@ -32,6 +33,47 @@ function readCounter({ path, file }: OomCounter): number | undefined {
   if (typeof text === "number") return undefined;
   const found = /^oom_kill (\d+)$/m.exec(text)?.[1];
   return found === undefined ? undefined : Number(found);
+}
+
+/**
+ * Whether the kernel says in its log, from now on, that it has killed in these cgroups. systemd removes the cgroup of a
+ * scope in the moment in which its last process ends, and the counter with it; the log remains. Undefined where the log
+ * cannot be read (syslog(2): CAP_SYSLOG). The descriptor ends with the process.
+ */
+export function watchKernelLog(cgroupPaths: Readonly<Record<string, string>>): (() => boolean) | undefined {
+  const O_NONBLOCK = 0o4000;
+  const SEEK_END = 2;
+  const path = counterOf(cgroupPaths)?.path;
+  const log = sys("openat", AT_FDCWD, "/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+  if (path === undefined || log < 0) return undefined;
+  sys("lseek", log, 0, SEEK_END);
+  return () => isKilledIn(path, recordsOf(log));
+}
+
+/** One record a read(2), the newest last; EPIPE says that some were overwritten before they were read. */
+function* recordsOf(log: number): Generator<string> {
+  const EPIPE = 32;
+  const buffer = new Uint8Array(8192);
+  for (;;) {
+    const length = sys("read", log, buffer, buffer.length);
+    if (length === -EPIPE) continue;
+    if (length <= 0) return;
+    yield textOf(buffer.subarray(0, length));
+  }
+}
+
+/**
+ * Kernel: mm/oom_kill.c, dump_oom_victim: `oom-kill:constraint=…,task_memcg=/a/b,task=…`, the path from the root of the
+ * hierarchy, that of the cgroup or one below. `directory` is where that is mounted, and the path.
+ */
+export function isKilledIn(directory: string, records: Iterable<string>): boolean {
+  const name = directory.slice(directory.lastIndexOf("/"));
+  for (const record of records) {
+    const memcg = /;oom-kill:.*,task_memcg=(\/[^,]*),task=/.exec(record)?.[1];
+    const at = memcg === undefined ? -1 : `${memcg}/`.indexOf(`${name}/`);
+    if (at >= 0 && directory.endsWith(memcg!.slice(0, at + name.length))) return true;
+  }
+  return false;
 }
 
 /** Tells when a container is out of memory. */

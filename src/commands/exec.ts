@@ -46,7 +46,7 @@ export const execCommand: Command<"exec"> = ({ args, options, globals, warn, tel
     onProcess: (pid: number, run: () => void) => withPidFile(options.pidFile, pid, run),
     warn,
   };
-  const reason = countKills(config, state.cgroup_paths);
+  const reason = countKills(config, state.cgroup_paths, { manager: state.cgroup_manager });
   const ended = sayingWhy(id, reason, () =>
     options.detach || options.consoleSocket !== undefined
       ? execDetached(request, options)

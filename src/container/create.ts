@@ -95,7 +95,7 @@ function toldWhy(caught: unknown, { root, id, config, facts }: CreateRequest): u
   const reason = () => {
     const directory = openContainerDirectory(root, id);
     try {
-      return countKills(config, readState(directory, root, id).cgroup_paths, 0)?.();
+      return countKills(config, readState(directory, root, id).cgroup_paths, { before: 0 })?.();
     } finally {
       sys("close", directory);
     }
@@ -115,7 +115,7 @@ function create(request: CreateRequest, undo: Undo): CreatedContainer {
   });
   undo.add(() => removeContainerDirectory(request.root, request.id));
   const { plan, state: planned, agent } = beginContainer(request, directory, undo);
-  const reason = countKills(request.config, planned.cgroup_paths);
+  const reason = countKills(request.config, planned.cgroup_paths, { manager: planned.cgroup_manager });
   state = attachContainer(plan, planned, directory, undo);
   const filter = buildContainer(request, plan, agent, state, directory);
   const start = { ...startState(request, plan, agent), ...filterState(filter, plan.lastCapabilities) };

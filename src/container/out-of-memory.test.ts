@@ -33,7 +33,7 @@ describe("countKills", () => {
 
   test("names the property that set the limit", () => {
     counted("memory.events", 1);
-    const reason = countKills(limited({ unified: { "memory.max": "1048576" } }), { "": cgroup }, 0)!;
+    const reason = countKills(limited({ unified: { "memory.max": "1048576" } }), { "": cgroup }, { before: 0 })!;
     expect(reason()).toBe('OOM-killed: memory limit 1 MiB reached, linux.resources.unified["memory.max"]');
   });
 

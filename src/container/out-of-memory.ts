@@ -1,5 +1,5 @@
 import { SIGKILL } from "../abi/signal.ts";
-import { readOomKills } from "../cgroup/oom.ts";
+import { readOomKills, watchKernelLog } from "../cgroup/oom.ts";
 import { TsrunError } from "../errors.ts";
 import type { Config } from "../spec/types.ts";
 
@@ -8,18 +8,21 @@ export type KillReason = () => string | undefined;
 
 /**
  * Counts from now on, or from `before`; undefined for a container without a memory limit of its own, which then costs
- * nothing. The kernel counts before it kills, so that whoever sees a process dead finds it counted.
+ * nothing. The kernel counts before it kills, so that whoever sees a process dead finds it counted; or, where the cgroup is
+ * systemd's, finds neither cgroup nor count any more: there the kernel's log tells.
  */
 export function countKills(
   config: Config,
   cgroupPaths: Readonly<Record<string, string>>,
-  before?: number,
+  { before, manager }: { readonly before?: number; readonly manager?: string | undefined } = {},
 ): KillReason | undefined {
   const limit = memoryLimit(config);
   if (limit === undefined) return undefined;
   const least = before ?? readOomKills(cgroupPaths) ?? 0;
+  const isLogged = manager === "systemd" ? watchKernelLog(cgroupPaths) : undefined;
   return () => {
-    if ((readOomKills(cgroupPaths) ?? 0) <= least) return undefined;
+    const kills = readOomKills(cgroupPaths);
+    if (kills === undefined ? isLogged?.() !== true : kills <= least) return undefined;
     return `OOM-killed: memory limit ${sizeText(limit.bytes)} reached, ${limit.property}`;
   };
 }
