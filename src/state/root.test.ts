@@ -17,7 +17,7 @@ test("root of a user namespace is another user unless $USER says root", () => {
   const inside = { ...root, inUserNamespace: () => true };
   expect(defaultRoot(inside)).toBe("/run/user/0/tsrun");
   expect(defaultRoot({ ...inside, user: "root" })).toBe("/run/tsrun");
-  expect(defaultRoot({ ...inside, user: undefined })).toBe("/run/tsrun");
+  expect(defaultRoot({ ...inside, user: undefined })).toBe("/run/user/0/tsrun");
 });
 
 test("every way to write / is refused", () => {

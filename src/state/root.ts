@@ -24,10 +24,10 @@ export function stateRoot(option: string | undefined): string {
   return defaultRoot({ euid: sys("geteuid"), inUserNamespace, runtimeDirectory: XDG_RUNTIME_DIR, user: USER });
 }
 
-/** As runc chooses: root of a user namespace counts as root when $USER says so. */
+/** As runc chooses: root of a user namespace counts as root when $USER says so, and without $USER it does not. */
 export function defaultRoot({ euid, inUserNamespace, runtimeDirectory, user }: Caller): string {
   if (runtimeDirectory === undefined || runtimeDirectory === "") return "/run/tsrun";
-  const owned = euid !== 0 || (user !== undefined && user !== "root" && inUserNamespace());
+  const owned = euid !== 0 || (user !== "root" && inUserNamespace());
   return owned ? `${runtimeDirectory}/tsrun` : "/run/tsrun";
 }
 
