@@ -16,10 +16,15 @@ const NOTIF_NUMBER = 16;
 /** struct seccomp_notif_resp: u64 id, s64 value, s32 error, u32 flags. */
 const RESPONSE_SIZE = 24;
 
-/** Waits for one call that the filter asks about; returns its number, who makes it and how to answer. */
+/**
+ * Waits for one call that the filter asks about; returns its number, who makes it and how to answer. A signal to the
+ * caller takes its question back (ENOENT), and it asks again.
+ */
 export function nextCall(listener: number) {
   const notification = new DataView(new ArrayBuffer(NOTIF_SIZE));
-  if (libc.ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, ptr(notification)) < 0) throw new Error("no notification");
+  const receive = () => libc.ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, ptr(notification));
+  let tries = 100;
+  while (receive() < 0) if (--tries === 0) throw new Error("no notification");
   const answer = (error: number, flags: number) => {
     const response = new DataView(new ArrayBuffer(RESPONSE_SIZE));
     response.setBigUint64(0, notification.getBigUint64(0, true), true);
