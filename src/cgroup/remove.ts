@@ -41,9 +41,9 @@ export function removeCgroups(
   }
 }
 
-/** Removes what has no processes. */
-export function removeEmptyCgroups(cgroups: readonly ContainerCgroup[]): void {
-  for (const { path } of cgroups) if (!isShared(path)) removeTree(path);
+/** Removes what has no processes; returns what has. */
+export function removeEmptyCgroups(cgroups: readonly ContainerCgroup[]): string[] {
+  return cgroups.map(({ path }) => path).filter((path) => !isShared(path) && isBusy(removeTree(path)));
 }
 
 function removeAll(cgroups: readonly ContainerCgroup[]): LeftCgroup[] {

@@ -135,12 +135,14 @@ function unmountAll(paths: readonly string[], warn: Warn): void {
 
 /**
  * Without a state, the cgroups are where create would have put them. A broken state.json is of a container that was
- * created: its processes are killed. Without one create did not come far, and processes there are somebody else's.
+ * created: its processes are killed. Without one create did not come far, and processes there are somebody else's, unless
+ * the file was lost: only a person can tell.
  */
 function destroyUnknown(directory: number, id: string, warn: Warn): void {
   const cgroups = likelyCgroups(directory, id);
   if (!hasFinalState(directory)) {
-    removeEmptyCgroups(cgroups);
+    const left = removeEmptyCgroups(cgroups);
+    if (left.length > 0) warn(`whose the processes in cgroup ${left.join(", ")} are is not known: left as they are`);
     return;
   }
   const scoped = endLikelyScope(savedConfig(directory)?.linux?.cgroupsPath, id, warn);

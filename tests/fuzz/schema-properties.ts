@@ -20,7 +20,8 @@ export function coverageOf(schema: Schema) {
 function collect(schema: Schema, root: Schema, value: unknown, place: string, seen: Set<string>): void {
   seen.add(place);
   const { properties = {}, additionalProperties, items } = resolved(schema, root);
-  if (typeof value !== "object" || value === null) return;
+  const isLeaf = Object.keys(properties).length === 0 && additionalProperties === undefined && items === undefined;
+  if (isLeaf || typeof value !== "object" || value === null) return;
   for (const [name, child] of Object.entries(value)) {
     if (Array.isArray(value)) collect(items ?? {}, root, child, `${place}/*`, seen);
     else if (Object.hasOwn(properties, name)) collect(properties[name]!, root, child, `${place}/${name}`, seen);

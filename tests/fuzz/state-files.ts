@@ -1,6 +1,7 @@
 import {
   copyFileSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -77,7 +78,7 @@ export function stateFiles(): Target {
       const file = `${root}/${id}/${change.file}`;
       const believed = stateAt(`${root}/${id}`);
       change.apply({ file, others: `${root}/${other}/${change.file}`, stranger: stranger.pid });
-      const lies = liesAbout(believed, stateAt(`${root}/${id}`));
+      const misled = misleads(believed, `${root}/${id}`);
       for (const words of commands) mustMakeSense(tsrun(words.map((word) => (word === "ID" ? id : word))));
       lives();
       const removed = tsrun(["delete", "--force", id], { limit: 30_000 });
@@ -88,7 +89,7 @@ export function stateFiles(): Target {
       );
       lives();
       // Nobody can tell where the container was when its state says something else.
-      if (lies) removeLeaks(id);
+      if (misled) removeLeaks(id);
     } finally {
       if (existsSync(`${root}/${id}`)) {
         rmSync(`${root}/${id}`, { recursive: true });
@@ -261,22 +262,23 @@ function without(file: string, ...names: readonly string[]): void {
 function stateAt(directory: string): { pid: number; start: number; cgroups: string } | undefined {
   const names = readdirSync(directory);
   for (const name of ["state.json", "state.json.new"]) {
-    if (!names.includes(name)) continue;
-    try {
-      const state = parseState(textOf(readFileSync(`${directory}/${name}`)));
-      if (typeof state === "string") continue;
-      return {
-        pid: state.init_process_pid,
-        start: state.init_process_start,
-        cgroups: JSON.stringify(state.cgroup_paths),
-      };
-    } catch {
-      // A directory, a link to nothing.
-    }
+    // Not a FIFO, which would be waited for.
+    if (!names.includes(name) || !lstatSync(`${directory}/${name}`).isFile()) continue;
+    const state = parseState(textOf(readFileSync(`${directory}/${name}`)), idOf(directory));
+    if (typeof state === "string") continue;
+    const { init_process_pid: pid, init_process_start: start, cgroup_paths } = state;
+    return { pid, start, cgroups: JSON.stringify(cgroup_paths) };
   }
   return undefined;
 }
 
-function liesAbout(before: ReturnType<typeof stateAt>, now: ReturnType<typeof stateAt>): boolean {
-  return now !== undefined && JSON.stringify(before) !== JSON.stringify(now);
+function idOf(directory: string): string {
+  return directory.slice(directory.lastIndexOf("/") + 1);
+}
+
+/** True when delete goes by something else than before, or has nothing at all to go by; a broken state it makes up for. */
+function misleads(before: ReturnType<typeof stateAt>, directory: string): boolean {
+  const now = stateAt(directory);
+  if (now === undefined) return !existsSync(`${directory}/state.json`);
+  return JSON.stringify(before) !== JSON.stringify(now);
 }
