@@ -1,6 +1,6 @@
 /** Profiles that the kernel enforces. */
 import { afterAll, expect } from "bun:test";
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { command } from "../helpers/command.ts";
 import { type Config, grant, unshare } from "../helpers/config.ts";
 import {
@@ -11,6 +11,7 @@ import {
   RUNTIME_NAME,
   type RunOptions,
   suite,
+  until,
 } from "../helpers/suite.ts";
 
 const { test, see, bundle, run, started, exec, runtime, status, refusal } = suite("apparmor");
@@ -242,4 +243,30 @@ test("a confined runtime and no_new_privs: no way out of its own profile, and th
   expect(result.stderr).toContain("operation not permitted");
   if (RUNTIME_NAME === "tsrun")
     expect(result.stderr).toContain('the AppArmor profile "tsrun-test-other" may forbid it');
+});
+
+const own = suite("apparmor-rootless");
+mkdirSync(own.root);
+chownSync(own.root, USER.uid, USER.gid);
+
+/** Nobody but root can make a procfs beside the host's; what exec needs is written through that one. */
+own.test("without root: the container's process, and one of exec, by way of the host's /proc", () => {
+  const asSomeone: RunOptions = { through: ["as-someone"] };
+  const b = own.bundle(
+    confined("tsrun-test", (config, rootfs) => {
+      unshare(config, "user");
+      config.linux.uidMappings = [{ containerID: 0, hostID: USER.uid, size: 1 }];
+      config.linux.gidMappings = [{ containerID: 0, hostID: USER.gid, size: 1 }];
+      delete config.linux.cgroupsPath;
+      config.process.args = ["/bin/sleep", "1000"];
+      chownSync(rootfs, USER.uid, USER.gid);
+    }),
+  );
+  mustSucceed(own.create(b, asSomeone));
+  mustSucceed(own.start(b, asSomeone));
+  const pid = JSON.parse(mustSucceed(own.runtime(["state", b.id])).stdout).pid;
+  expect(labelOf(pid)).toBe(ENFORCED);
+  expect(mustSucceed(own.exec(b, ["/bin/sh", "-c", LABEL], asSomeone)).stdout.trim()).toBe(ENFORCED);
+  const other = { ...asSomeone, flags: ["--apparmor", "tsrun-test-other"] };
+  expect(mustSucceed(own.exec(b, ["/bin/sh", "-c", LABEL], other)).stdout).toContain("tsrun-test-other");
 });

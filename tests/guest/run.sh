@@ -37,4 +37,13 @@ options=(--limit "${GUEST_LIMIT:-2700}" --suite "${GUEST_SUITE:-bookworm}")
 [ -z "${GUEST_BOOT:-}" ] || options+=(--boot "$GUEST_BOOT")
 scripts/guest/run.sh "${options[@]}" "$directory" "$@" &
 guest=$!
-wait "$guest"
+status=0
+wait "$guest" || status=$?
+
+# What the guest cannot have beside AppArmor, in another one.
+if [ $# = 0 ] && [ -z "${GUEST_BOOT:-}" ]; then
+  GUEST_BOOT="security=selinux selinux=1 apparmor=0" tests/guest/run.sh tests/guest/selinux.test.ts &
+  guest=$!
+  wait "$guest" || status=1
+fi
+exit "$status"
