@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { slot } from "./step.ts";
 import { planSysctl, sysctlPath } from "./sysctl.ts";
 import { printProgram, testContext } from "./test-printer.ts";
 
@@ -30,6 +31,17 @@ test("written through a procfs of its own, below it, on no other mount, through 
     'write($sysctl, "65536", 5)',
     "close($sysctl)",
     "close($private procfs)",
+  ]);
+});
+
+test("through the one that is open for labels already, and is needed after", () => {
+  const context = testContext({ linux: { sysctl: { "kernel.msgmax": "65536" } } });
+  context.procfs.mount = slot(context.slots, "procfs of labels");
+  planSysctl(context);
+  expect(printProgram(context.build)).toEqual([
+    '$sysctl = openat2($procfs of labels, "sys/kernel/msgmax", {0x80001, 0, 0xf}, 0x18)',
+    'write($sysctl, "65536", 5)',
+    "close($sysctl)",
   ]);
 });
 

@@ -251,7 +251,7 @@ chownSync(own.root, USER.uid, USER.gid);
 
 /** Nobody but root can make a procfs beside the host's; what exec needs is written through that one. */
 own.test("without root: the container's process, and one of exec, by way of the host's /proc", () => {
-  const asSomeone: RunOptions = { through: ["as-someone"] };
+  const asSomeone: RunOptions = { through: ["runuser", "-u", "someone", "--"] };
   const b = own.bundle(
     confined("tsrun-test", (config, rootfs) => {
       unshare(config, "user");
