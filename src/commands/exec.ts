@@ -1,31 +1,49 @@
 import { shellStatus } from "../abi/wait.ts";
-import type { Command, OptionValues } from "../cli/options.ts";
+import type { Command, CommandInput, OptionValues } from "../cli/options.ts";
 import { type ContainerExec, execInContainer } from "../container/exec.ts";
 import { chosenCgroups } from "../container/exec-cgroups.ts";
 import { execProcess } from "../container/exec-process.ts";
 import { listenFds } from "../container/listen-fds.ts";
 import { countKills, type KillReason, killedFor, withReason } from "../container/out-of-memory.ts";
 import { preserveDescriptors, stdioToOwn, withPidFile } from "../container/request.ts";
+import { withSavedConfig } from "../container/saved-config.ts";
 import { TsrunError } from "../errors.ts";
 import { readFacts } from "../host/read-facts.ts";
 import { sys } from "../kernel/kernel.ts";
 import type { Config } from "../spec/types.ts";
 import { stateRoot } from "../state/root.ts";
+import type { ContainerState } from "../state/state.ts";
 import { type Status, statusOf } from "../state/status.ts";
-import { openContainerDirectory, readSavedConfig, readState } from "../state/store.ts";
+import { openContainerDirectory, readState } from "../state/store.ts";
 import { connectConsole, openPassThrough, ownTerminal } from "../terminal/console.ts";
 import { catchSignals, type Terminals, takeTerminal, waitInForeground } from "../terminal/foreground.ts";
 import { holdSignals, releaseSignals } from "../terminal/hold-signals.ts";
 import { checkTerminal } from "./create.ts";
 
-export const execCommand: Command<"exec"> = ({ args, options, globals, warn, tell }) => {
+export const execCommand: Command<"exec"> = (input) => {
+  const { args, options, globals } = input;
   const root = stateRoot(globals.root);
-  const [id = "", ...command] = args;
+  const [id = ""] = args;
   const directory = openContainerDirectory(root, id);
   const state = readState(directory, root, id);
   const status = statusOf(state, directory);
   checkStatus(status, options.ignorePaused);
-  const config = JSON.parse(readSavedConfig(directory)) as Config;
+  return withSavedConfig(directory, id, (config) => execWith(input, { state, status, directory, config }));
+};
+
+interface Found {
+  readonly state: ContainerState;
+  readonly status: Status;
+  /** Of the state directory. */
+  readonly directory: number;
+  readonly config: Config;
+}
+
+function execWith(
+  { args, options, warn, tell }: CommandInput<"exec">,
+  { state, status, directory, config }: Found,
+): number {
+  const [id = "", ...command] = args;
   const { process, pointer, labelOptions } = execProcess(config, command, options, warn);
   const passed = listenFds(config);
   const preserveFds = options.preserveFds + passed.count;
@@ -55,7 +73,7 @@ export const execCommand: Command<"exec"> = ({ args, options, globals, warn, tel
   const killed = killedFor(reason, ended);
   if (killed !== undefined) tell(killed);
   return ended;
-};
+}
 
 function sayingWhy(id: string, reason: KillReason | undefined, act: () => number): number {
   try {

@@ -12,12 +12,13 @@ import { lockContainer } from "../state/lock.ts";
 import { START_SOCKET } from "../state/names.ts";
 import type { ContainerState } from "../state/state.ts";
 import { type Status, statusOf } from "../state/status.ts";
-import { openContainerDirectory, readSavedConfig, readState } from "../state/store.ts";
+import { openContainerDirectory, readState } from "../state/store.ts";
 import { destroy } from "./delete.ts";
 import { execute } from "./execute.ts";
 import { killInit } from "./init-process.ts";
 import { listenForReady, waitForReady } from "./notify.ts";
 import { countKills, type KillReason, withReason } from "./out-of-memory.ts";
+import { withSavedConfig } from "./saved-config.ts";
 import { savedCapabilities, savedFilter } from "./seccomp.ts";
 import { sendListener } from "./seccomp-listener.ts";
 import { stateDocument } from "./state-document.ts";
@@ -28,7 +29,12 @@ export function startContainer(root: string, id: string, warn: (message: string)
   const directory = openContainerDirectory(root, id);
   lockContainer(directory, id);
   const state = readState(directory, root, id);
-  const config = JSON.parse(readSavedConfig(directory)) as Config;
+  withSavedConfig(directory, id, (config) => startWith({ directory, state, config, warn }));
+}
+
+type Start = Pick<Starting, "directory" | "state" | "config" | "warn">;
+
+function startWith({ directory, state, config, warn }: Start): void {
   // Nothing but its first process has been there to be killed.
   const reason = countKills(config, state.cgroup_paths, { before: 0 });
   checkStartable(statusOf(state, directory, true), reason);
@@ -39,7 +45,7 @@ export function startContainer(root: string, id: string, warn: (message: string)
     startProcess({ agent, slots: slotTable(), state, config, directory, warn });
     if (notify !== undefined) waitForReady(notify, state.init_process_pid);
   } catch (error) {
-    const told = withReason(error, `start container "${id}"`, reason);
+    const told = withReason(error, `start container "${state.id}"`, reason);
     stop(state, warn);
     throw told;
   }
