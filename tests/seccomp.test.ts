@@ -1,8 +1,16 @@
 import { expect } from "bun:test";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Config, grant } from "./helpers/config.ts";
-import { type Bundle, type Change, mustSucceed, RUNTIME_NAME, type RunOptions, suite } from "./helpers/suite.ts";
+import {
+  type Bundle,
+  type Change,
+  mustFail,
+  mustSucceed,
+  RUNTIME_NAME,
+  type RunOptions,
+  suite,
+} from "./helpers/suite.ts";
 import { type OneCall, writeSyscallProgram } from "./helpers/syscall-program.ts";
 
 const { test, bundle, run, runtime, started, exec, create, start, see, refusal, root, home } = suite("seccomp");
@@ -264,6 +272,101 @@ test("unknown system calls are refused where the annotation says so", () => {
   });
   expect(said).toContain("no_such_call");
 });
+
+test(
+  "what tsrun's own process calls may be denied, all but execve",
+  () => {
+    const own = [
+      "write",
+      "recvfrom",
+      "sendmsg",
+      "exit_group",
+      "close",
+      "close_range",
+      "prctl",
+      "setresuid",
+      "clock_gettime",
+    ];
+    const denied = (more: string[]) => allowing({ names: [...own, ...more], action: "SCMP_ACT_KILL_PROCESS" });
+    expect(outcome(denied(["capset"]))).toBe(DONE);
+    // Without no_new_privs the process gives up CAP_SYS_ADMIN after the filter.
+    expect(outcome(denied([]), undefined, (config) => (config.process.noNewPrivileges = false))).toBe(DONE);
+  },
+  { skip: RUNTIME_NAME === "tsrun" ? notX86 : "this runtime needs more calls itself" },
+);
+
+const rule = (more: object) => ({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: ["read"], ...more }] });
+const compared = (more: object) =>
+  rule({ action: "SCMP_ACT_ERRNO", args: [{ index: 0, value: 1, op: "SCMP_CMP_EQ", ...more }] });
+const BAD: readonly (readonly [title: string, profile: unknown, pointer: string, says: string])[] = [
+  [
+    "an unknown action",
+    rule({ action: "SCMP_ACT_DENY" }),
+    "syscalls/0/action",
+    'found "SCMP_ACT_DENY", should be one of',
+  ],
+  [
+    "an unknown default",
+    { defaultAction: "ALLOW" },
+    "defaultAction",
+    'found "ALLOW", should be one of "SCMP_ACT_KILL"',
+  ],
+  [
+    "an unknown architecture",
+    { defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86", "SCMP_ARCH_VAX"] },
+    "architectures/1",
+    'found "SCMP_ARCH_VAX", should be one of "SCMP_ARCH_X86"',
+  ],
+  [
+    "an unknown flag",
+    { defaultAction: "SCMP_ACT_ALLOW", flags: ["SECCOMP_FILTER_FLAG_NEW"] },
+    "flags/0",
+    'found "SECCOMP_FILTER_FLAG_NEW"',
+  ],
+  ["an unknown operator", compared({ op: "SCMP_CMP_IN" }), "syscalls/0/args/0/op", 'found "SCMP_CMP_IN"'],
+  ["a seventh argument", compared({ index: 6 }), "syscalls/0/args/0/index", "found 6, should be below 6"],
+  [
+    "a value of 65 bits",
+    compared({ value: "VALUE" }),
+    "syscalls/0/args/0/value",
+    "should be an integer from 0 to 18446744073709551615",
+  ],
+  ["no names", rule({ names: [], action: "SCMP_ACT_ERRNO" }), "syscalls/0/names", "at least 1"],
+  [
+    "an error number of 13 bits",
+    rule({ action: "SCMP_ACT_ERRNO", errnoRet: 4096 }),
+    "syscalls/0/errnoRet",
+    "should be at most 4095",
+  ],
+  [
+    "NOTIFY without a listener",
+    rule({ action: "SCMP_ACT_NOTIFY" }),
+    "syscalls/0/action",
+    "SCMP_ACT_NOTIFY without listenerPath",
+  ],
+  [
+    "execve denied",
+    rule({ names: ["execve"], action: "SCMP_ACT_ERRNO" }),
+    "",
+    "the seccomp profile denies execve, which the container's own start needs (linux.seccomp)",
+  ],
+];
+for (const [title, profile, pointer, says] of BAD) {
+  test(
+    `refused: ${title}`,
+    () => {
+      const log = `${home}/${BAD.findIndex((one) => one[0] === title)}.log`;
+      const b = bundle((config) => (config.linux.seccomp = profile as Profile));
+      const text = readFileSync(`${b.dir}/config.json`, "utf8").replace('"VALUE"', "18446744073709551616");
+      writeFileSync(`${b.dir}/config.json`, text);
+      mustFail(run(b, { global: ["--log", log, "--log-format", "json"] }), says);
+      const logged = JSON.parse(readFileSync(log, "utf8"));
+      expect(logged.pointer).toBe(`/linux/seccomp${pointer === "" ? "" : "/"}${pointer}`);
+      expect(existsSync(`${root}/${b.id}`)).toBe(false);
+    },
+    { skip: RUNTIME_NAME === "tsrun" ? undefined : "this runtime has its own words, and none for most of it" },
+  );
+}
 
 const onlyTsrun = RUNTIME_NAME === "tsrun" ? undefined : "only tsrun has --trace";
 const COMPILE = "compile the seccomp filter";
