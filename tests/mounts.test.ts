@@ -427,6 +427,18 @@ test("tmpcopyup: what was in the directory is in the tmpfs, with owners, modes a
   expect(readFileSync(`${b.rootfs}/data/sub/file`, "utf8")).toBe("copied\n");
 });
 
+test("tmpcopyup: mode= and uid= are those of the tmpfs, not of the directory that it hides", () => {
+  const seen = see("stat -c %a /data /data/file; stat -c %u /data; stat -c '%a' /other", (config, { rootfs }) => {
+    for (const name of ["data", "other"]) mkdirSync(`${rootfs}/${name}`, { mode: 0o711 });
+    writeFileSync(`${rootfs}/data/file`, "", { mode: 0o604 });
+    const tmpfs = { type: "tmpfs", source: "tmpfs" };
+    grant(config, "CAP_DAC_OVERRIDE");
+    config.mounts.push({ ...tmpfs, destination: "/data", options: ["tmpcopyup", "mode=700", "uid=77"] });
+    config.mounts.push({ ...tmpfs, destination: "/other", options: ["tmpcopyup"] });
+  });
+  expect(seen.split("\n")).toEqual(["700", "604", "77", "711"]);
+});
+
 test("mqueue, shm and sysfs", () => {
   const lines = see("awk '$5 ~ \"^/(dev/|sys)\"' /proc/self/mountinfo; touch /dev/shm/x; ls /dev/mqueue", (config) => {
     config.mounts.push(

@@ -17,7 +17,7 @@ export function performCopies(plan: PlanContext): void {
     const from = takeDirectory(pidfd, copy.from.value!, copy);
     const to = takeDirectory(pidfd, copy.to.value!, copy);
     copyEntries(from, to, copy);
-    copyAttributes(from, to, "", copy);
+    copyTopAttributes(from, to, copy);
     close(from);
     close(to);
   }
@@ -91,15 +91,22 @@ function copyLink(from: number, to: number, name: string, copy: CopyUp): void {
 
 /** Owner, mode and times; a symlink has no mode of its own. */
 function copyAttributes(from: number, to: number, name: string, copy: CopyUp): void {
-  const AT_EMPTY_PATH = 0x1000;
   const AT_SYMLINK_NOFOLLOW = 0x100;
-  const flags = name === "" ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
   const { mode, uid, gid, times } = statOf(from, name, copy);
-  must(sys("fchownat", to, name, uid, gid, flags), copy, `set the owner of ${JSON.stringify(name)}`);
+  must(sys("fchownat", to, name, uid, gid, AT_SYMLINK_NOFOLLOW), copy, `set the owner of ${JSON.stringify(name)}`);
   const isLink = (mode & S_IFMT) === S_IFLNK;
-  if (name === "") must(sys("fchmod", to, mode & 0o7777), copy, "set the mode");
-  else if (!isLink) must(sys("fchmodat", to, name, mode & 0o7777), copy, `set the mode of ${JSON.stringify(name)}`);
-  if (name !== "") must(sys("utimensat", to, name, times, AT_SYMLINK_NOFOLLOW), copy, "set the times");
+  if (!isLink) must(sys("fchmodat", to, name, mode & 0o7777), copy, `set the mode of ${JSON.stringify(name)}`);
+  must(sys("utimensat", to, name, times, AT_SYMLINK_NOFOLLOW), copy, "set the times");
+}
+
+/** Of the directory itself, as far as the options of the mount do not say otherwise. */
+function copyTopAttributes(from: number, to: number, copy: CopyUp): void {
+  const AT_EMPTY_PATH = 0x1000;
+  const KEEP = -1;
+  const { mode, uid, gid } = statOf(from, "", copy);
+  const owner = [copy.asked.includes("uid") ? KEEP : uid, copy.asked.includes("gid") ? KEEP : gid] as const;
+  must(sys("fchownat", to, "", ...owner, AT_EMPTY_PATH), copy, "set the owner");
+  if (!copy.asked.includes("mode")) must(sys("fchmod", to, mode & 0o7777), copy, "set the mode");
 }
 
 interface Stat {

@@ -108,6 +108,8 @@ export interface CopyUp {
   readonly to: Slot;
   readonly destination: string;
   readonly pointer: string;
+  /** Which of mode, uid and gid the tmpfs has of its options, and not of the directory that it hides. */
+  readonly asked: readonly string[];
 }
 
 /** True when the init runs in a user namespace that tsrun makes or joins for it. */

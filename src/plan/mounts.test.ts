@@ -70,6 +70,7 @@ test("a tmpfs without mode= takes that of the directory it hides, if there is on
 
 test("tmpcopyup leaves both directories open for the copy", () => {
   const { copies, build } = plan([{ destination: "/etc", type: "tmpfs", options: ["tmpcopyup", "mode=755"] }]);
+  expect(copies[0]!.asked).toEqual(["mode"]);
   expect(copies.map(({ from, to, destination }) => [from.name, to.name, destination])).toEqual([
     ["destination /etc", "copy of /etc", "/etc"],
   ]);

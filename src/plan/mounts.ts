@@ -132,7 +132,8 @@ function planCopyUp(context: PlanContext, entry: MountEntry, from: Slot, mount: 
   const { destination, origin } = entry;
   const to = slot(context.slots, `copy of ${destination}`);
   cloneTree(context.build, to, { from: mount, path: "", recursive: false }, origin);
-  context.copies.push({ from, to, destination, pointer: origin.pointer });
+  const asked = ["mode", "uid", "gid"].filter((name) => entry.options.data.some((each) => each.startsWith(`${name}=`)));
+  context.copies.push({ from, to, destination, pointer: origin.pointer, asked });
 }
 
 function isReadOnly(options: MountOptions): boolean {
