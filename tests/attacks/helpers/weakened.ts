@@ -21,6 +21,7 @@ const project = resolve(import.meta.dir, "../../..");
 export function weakTsrun(home: string, weaknesses: readonly Weakness[]): string[] {
   if (RUNTIME_NAME !== "tsrun") throw new Error("only tsrun can be weakened");
   const dir = mkdtempSync(`${home}/weak-`);
+  chmodSync(dir, 0o755); // Users without root run it, too.
   cpSync(`${project}/src`, `${dir}/src`, { recursive: true, filter: (path) => !path.endsWith(".test.ts") });
   symlinkSync(`${project}/node_modules`, `${dir}/node_modules`);
   writeFileSync(`${dir}/package.json`, readFileSync(`${project}/package.json`));
