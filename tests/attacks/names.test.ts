@@ -67,6 +67,22 @@ weakened(
   prototypes,
 );
 
+/** What is said twice: everybody who reads the file must read the same of the two. */
+const twice: Attempt = (options) => {
+  const b = withMembers("process", '"noNewPrivileges":true,"user":{"uid":1000,"gid":1000}');
+  const text = readFileSync(`${b.dir}/config.json`, "utf8");
+  writeFileSync(`${b.dir}/config.json`, text.replace(/\}$/, ',"root":{"path":"rootfs"},"hostname":"last"}'));
+  // Of user, root and hostname the last counts: root, writable, "last".
+  const { stdout } = run(b, options);
+  const seen = [/^0$/m, /^last$/m, /^writable$/m, /^NoNewPrivs:\t1$/m].filter((line) => !line.test(stdout));
+  return seen.length === 0 ? [] : [stdout];
+};
+
+attack(["names"], "of what config.json says twice the last counts, for checks and for what is done", () => {
+  // Checks of an engine's, or of tsrun's own, would have looked at another value than the one that is used.
+  mustBe([], twice({}));
+});
+
 attack(["names"], "annotations with names of JavaScript's own are kept as they are, and are nothing else", () => {
   // They would have been lost, or have been in every object of tsrun from then on.
   const members = INHERITED.map((name) => `"${name}":"x ${name}"`).join(",");

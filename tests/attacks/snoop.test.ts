@@ -7,9 +7,9 @@ import { MANAGER_FLAGS } from "../helpers/manager.ts";
 import { type Bundle, mustSucceed, RUNTIME, RUNTIME_NAME, type RunOptions } from "../helpers/suite.ts";
 import { writeSyscallProgram } from "../helpers/syscall-program.ts";
 import { type Attempt, attacks, mustBe, ROUNDS } from "./helpers/attack.ts";
-import { writeSnooper } from "./helpers/snooper.ts";
+import { writeKiller, writeSnooper } from "./helpers/snooper.ts";
 
-const { attack, weakened, bundle, started, state, root } = attacks("snoop");
+const { attack, weakened, bundle, started, exec, state, root } = attacks("snoop");
 
 const skip = process.arch === "x64" ? undefined : "the programs that are looked into are x86-64";
 const options = { limit: 60_000 + ROUNDS * 400, skip };
@@ -70,7 +70,7 @@ function isMapOf(line: string, program: string): boolean {
   return line.startsWith("maps: ") && (name === program || name === "" || name.startsWith("["));
 }
 
-const exec =
+const looking =
   (times: number, change: (config: Config) => void): Attempt =>
   (options) => {
     const b = snooper(change);
@@ -86,7 +86,7 @@ const LOOKERS = [
 for (const [who, change, times] of LOOKERS) {
   const title = `exec: nothing of the host is found in a process on its way in, by ${who}`;
   // The container would take the runtime's descriptors of the host, or write to the runtime's memory.
-  attack(["CVE-2016-9962"], title, () => mustBe([], exec(times, change)({})), options);
+  attack(["CVE-2016-9962"], title, () => mustBe([], looking(times, change)({})), options);
 }
 
 const hide = (program: string): string =>
@@ -97,7 +97,7 @@ const DUMPABLE = [
   { file: "plan/process.ts", from: hide("identity"), to: "" },
 ];
 for (const [who, change] of LOOKERS) {
-  weakened(["CVE-2016-9962"], `PR_SET_DUMPABLE at exec, by ${who}`, DUMPABLE, exec(FEW, change));
+  weakened(["CVE-2016-9962"], `PR_SET_DUMPABLE at exec, by ${who}`, DUMPABLE, looking(FEW, change));
 }
 
 /** Containers that share the process ids of a hostile one, and its user namespace, as those of a pod may. */
@@ -134,4 +134,31 @@ weakened(
   "PR_SET_DUMPABLE at create",
   [{ file: "plan/namespaces.ts", from: HIDE_INIT, to: "" }],
   joining(FEW),
+);
+
+attack(
+  ["kill"],
+  "a container that kills whatever enters it: exec fails with an error, and waits for nobody",
+  () => {
+    // The runtime would have waited for an answer of a process that is gone.
+    const b = started((config, at) => {
+      grant(config, "CAP_CHECKPOINT_RESTORE");
+      config.process.args = ["/kill"];
+      writeKiller(`${at.rootfs}/kill`);
+      writePrey(`${at.rootfs}/prey`);
+    });
+    const late = Array.from({ length: FEW }, () => exec(b, ["/prey"], { limit: 8_000 })).filter(
+      ({ status, stderr }) => {
+        const isKilled =
+          status === 128 + 9 ||
+          (status > 0 && /ended before it could run|reset by peer|broken pipe|EOF|exit status|signal|closed/i.test(stderr));
+        return status !== 0 && !isKilled;
+      },
+    );
+    mustBe(
+      [],
+      late.map(({ status, stderr }) => `status ${status}: ${stderr}`),
+    );
+  },
+  { limit: 120_000, skip },
 );
