@@ -23,7 +23,7 @@ endif
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: help setup test-setup build generate check test conformance test-guest fuzz integration bench demo man install clean
+.PHONY: help setup test-setup build generate check audit test conformance test-guest fuzz integration bench demo man install clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -54,6 +54,9 @@ generate: setup man ## write what is generated and committed: schemas, validator
 
 check: setup ## types, lint, format, generated files, unit tests; needs no root
 	@$(bun) scripts/run-suites.ts check
+
+audit: ## ask npm's registry for known holes in the pinned packages
+	@npm audit --audit-level=low
 
 test: test-setup ## everything: check, builds, integration, other people's suites; installs what it needs; needs root
 	@$(bun) scripts/run-suites.ts build check integration guest reference conformance

@@ -1,6 +1,6 @@
 /** Tests of bin/tsrun and of the programs for other machines, which run in qemu-user; `make test` runs them after the builds. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 import { version } from "../package.json";
@@ -23,6 +23,39 @@ function commandFor(arch: Arch): string[] | undefined {
   const library = `/usr/${name}-linux-gnu`;
   return qemu !== null && existsSync(library) ? [qemu, "-L", library, `${root}/bin/tsrun-${arch}`] : undefined;
 }
+
+describe("a build", () => {
+  /** What is built from is copied to another place. Returns the hash of what is built there. */
+  const builtIn = (place: string, environment: Record<string, string>) => {
+    const copy = `${directory}/${place}`;
+    mkdirSync(`${copy}/node_modules`, { recursive: true });
+    const tools = ["@oven", "@biomejs", "@typescript", "typescript", ".bin"];
+    const packages = readdirSync(`${root}/node_modules`).filter((name) => !tools.includes(name));
+    mustRun(["cp", "-a", ...packages.map((name) => `${root}/node_modules/${name}`), `${copy}/node_modules`]);
+    const sources = ["src", "scripts", "package.json", "tsconfig.json"];
+    mustRun(["cp", "-a", ...sources.map((part) => `${root}/${part}`), copy]);
+    const program = `${copy}/tsrun`;
+    const command = ["sh", "-c", `umask ${environment.MASK}; exec "$@"`, "sh", process.execPath];
+    mustRun([...command, `${copy}/scripts/build.ts`, nativeArch, program], { ...process.env, ...environment });
+    return new Bun.CryptoHasher("sha256").update(readFileSync(program)).digest("hex");
+  };
+
+  const mustRun = (command: string[], env: Record<string, string | undefined> = process.env) => {
+    const { exitCode, stderr } = Bun.spawnSync(command, { env, cwd: directory });
+    if (exitCode !== 0) throw new Error(`${command.join(" ")}: ${stderr.toString()}`);
+  };
+
+  test("gives the same bytes wherever, whenever and by whomever it is made", () => {
+    const one = builtIn("one", { TZ: "UTC", LANG: "C", HOME: directory, MASK: "022" });
+    const other = builtIn("deeper/and/other", {
+      TZ: "Asia/Tokyo",
+      LANG: "de_DE.UTF-8",
+      HOME: "/nonexistent",
+      MASK: "077",
+    });
+    expect(other).toBe(one);
+  }, 120_000);
+});
 
 for (const arch of ["x86-64", "aarch64"] satisfies Arch[]) {
   const command = commandFor(arch);

@@ -96,7 +96,7 @@ function goPrograms(): Suite[] {
 function builtPrograms(): Suite {
   return {
     name: "built programs",
-    command: [bun, "test", "./scripts/built-programs.ts"],
+    command: [bun, "test", "--timeout", "120000", "./scripts/built-programs.ts"],
     counts: "tests",
     program: true,
   };
