@@ -4,16 +4,14 @@
  */
 import { expect } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import type { Result } from "../../tests/helpers/command.ts";
 import { withoutLibcSignals } from "../../tests/helpers/signals.ts";
-import { SHIM_SOCKETS, shimSockets } from "./engine.ts";
-import { containerd, sh, success, V2_ONLY } from "./lanes.ts";
+import { outcome, sh, success } from "../lib/commands.ts";
+import { SHIM_SOCKETS, shimSockets } from "../lib/containerd.ts";
+import { V2_ONLY } from "../lib/runtimes.ts";
+import { inTerminal } from "../lib/terminal.ts";
+import { containerd } from "./lanes.ts";
 
 const { engine, test, same, taskOf } = containerd();
-
-function outcome({ status, stdout, stderr }: Result): object {
-  return { status, stdout, stderr };
-}
 
 test("the command of the image", ({ run }) => {
   expect(outcome(run([]))).toEqual({ status: 0, stdout: "the command of the image\n", stderr: "" });
@@ -352,24 +350,3 @@ test("eight containers at a time", async ({ runLine, name }) => {
   const results = await Promise.all(running);
   expect(results.map(({ status, stdout }) => [status, stdout])).toEqual(results.map((_, at) => [at, `${at}\n`]));
 });
-
-/** Runs a command in a terminal of 91 columns and 31 lines, and types each answer when its question has been seen. */
-async function inTerminal(argv: readonly string[], script: readonly (readonly [RegExp, string])[]) {
-  const waiting = [...script];
-  let text = "";
-  const child = Bun.spawn([...argv], {
-    terminal: {
-      cols: 91,
-      rows: 31,
-      data(terminal, bytes) {
-        text += Buffer.from(bytes).toString().replaceAll("\r", ""); // One of each terminal that it came through.
-        if (waiting[0]?.[0].test(text)) terminal.write(waiting.shift()![1]);
-      },
-    },
-  });
-  const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
-  const code = await child.exited;
-  clearTimeout(timer);
-  child.terminal?.close();
-  return { code, text };
-}

@@ -1,14 +1,9 @@
 import { afterAll, beforeAll, test as bunTest, expect } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
-import { describeResult, type Result } from "../../tests/helpers/command.ts";
+import { readFileSync } from "node:fs";
+import type { Result } from "../../tests/helpers/command.ts";
+import { success } from "../lib/commands.ts";
+import { checkRuntimes, RUNTIMES, V2_ONLY, VIEW } from "../lib/runtimes.ts";
 import { type Engine, IMAGE, startEngine } from "./engine.ts";
-
-const TSRUN = resolve(process.env.RUNTIME ?? `${import.meta.dir}/../../bin/tsrun`);
-const RUNC = "/usr/sbin/runc";
-
-/** ctr asks for 1024 cpu shares; cgroup v2 may be without the cpu controller, as where v1 has it. */
-export const V2_ONLY = existsSync("/sys/fs/cgroup/cgroup.procs");
 
 export type Lane = ReturnType<typeof lane>;
 
@@ -24,7 +19,7 @@ export function containerd(differences: ReadonlyMap<string, string> = new Map())
   const seenWithRunc = new Map<string, string>();
 
   beforeAll(async () => {
-    for (const file of [TSRUN, RUNC]) if (!existsSync(file)) throw new Error(`no ${file}: run make build test-setup`);
+    checkRuntimes();
     started = await startEngine();
   }, 60_000);
 
@@ -36,12 +31,9 @@ export function containerd(differences: ReadonlyMap<string, string> = new Map())
   function test(title: string, action: (lane: Lane) => void | Promise<void>): void {
     titles.add(title);
     const number = titles.size;
-    for (const [runtime, path] of [
-      ["runc", RUNC],
-      ["tsrun", TSRUN],
-    ] as const) {
+    for (const { name: runtime, path } of RUNTIMES) {
       const reason = runtime === "tsrun" ? differences.get(title) : undefined;
-      bunTest(`containerd${V2_ONLY ? ", cgroup v2" : ""}: ${runtime}: ${title}`, () =>
+      bunTest(`containerd${VIEW}: ${runtime}: ${title}`, () =>
         body(engine(), lane(engine(), path, `${runtime}${number}`), reason, action),
       );
     }
@@ -70,6 +62,7 @@ function lane(engine: Engine, runtime: string, prefix: string) {
   const flags = (): string[] => [
     ...["--runtime", "io.containerd.runc.v2", "--runc-binary", runtime],
     ...["--runc-root", `${engine.home}/state-of-${prefix}`, "--fifo-dir", `${engine.home}/fifo`],
+    // ctr asks for 1024 shares; cgroup v2 may be without the cpu controller.
     ...(V2_ONLY ? ["--cpu-shares", "0"] : []),
   ];
   function name(): string {
@@ -106,6 +99,10 @@ function lane(engine: Engine, runtime: string, prefix: string) {
     const lines = success(engine.ctr(["task", "ls"])).stdout.split("\n");
     return lines.map((line) => line.split(/\s+/)).find(([task]) => task === id)?.[2];
   }
+  function pidOf(id: string): number {
+    const lines = success(engine.ctr(["task", "ls"])).stdout.split("\n");
+    return Number(lines.map((line) => line.split(/\s+/)).find(([task]) => task === id)?.[1]);
+  }
   async function ended(id: string): Promise<void> {
     for (const end = Date.now() + 10_000; status(id) === "RUNNING"; await Bun.sleep(20)) {
       if (Date.now() > end) throw new Error(`${id} runs on`);
@@ -118,7 +115,7 @@ function lane(engine: Engine, runtime: string, prefix: string) {
       engine.ctr(["container", "rm", id]);
     }
   }
-  return { run, runLine, name, started, exec, status, ended, tidy };
+  return { runtime, prefix, run, runLine, name, started, exec, status, pidOf, ended, tidy };
 }
 
 async function body(
@@ -139,11 +136,3 @@ async function body(
   if (reason === undefined && failure !== undefined) throw failure;
   if (reason !== undefined && failure === undefined) throw new Error(`no longer differs: "${reason}"`);
 }
-
-/** The result, when the command succeeded. */
-export function success(result: Result): Result {
-  if (result.status !== 0) throw new Error(`should have succeeded: ${describeResult(result)}`);
-  return result;
-}
-
-export const sh = (script: string): string[] => ["sh", "-c", script];

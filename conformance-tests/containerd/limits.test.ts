@@ -2,7 +2,10 @@
 import { test as bunTest, expect } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { cgroupFile, cgroupOf, controllerPlace, missingController } from "../../tests/helpers/cgroup-files.ts";
-import { containerd, type Lane, sh, success, V2_ONLY } from "./lanes.ts";
+import { sh, sleep, success } from "../lib/commands.ts";
+import { V2_ONLY, VIEW } from "../lib/runtimes.ts";
+import { until } from "../lib/wait.ts";
+import { containerd, type Lane } from "./lanes.ts";
 
 const { engine, test, taskOf } = containerd();
 
@@ -13,7 +16,7 @@ function testWith(controllers: readonly string[], title: string, action: (lane: 
     test(title, action);
     return;
   }
-  const name = `containerd${V2_ONLY ? ", cgroup v2" : ""}: ${title}`;
+  const name = `containerd${VIEW}: ${title}`;
   console.log(`skipped: ${name}: ${reason}`);
   bunTest.skip(name, () => {});
 }
@@ -22,14 +25,6 @@ function testWith(controllers: readonly string[], title: string, action: (lane: 
 function limit(id: string, controller: string, v1: string, v2: string): string {
   return cgroupFile(taskOf(id).pid, controllerPlace(controller)?.version === 1 ? v1 : v2);
 }
-
-async function until(condition: () => boolean): Promise<void> {
-  for (const end = Date.now() + 20_000; !condition(); await Bun.sleep(20)) {
-    if (Date.now() > end) throw new Error(`waited in vain for ${condition}`);
-  }
-}
-
-const sleep = ["sleep", "1000"];
 
 testWith(["memory"], "--memory-limit", ({ started }) => {
   const id = started(sleep, ["--memory-limit", "33554432"]);

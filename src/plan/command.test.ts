@@ -122,7 +122,7 @@ describe("lookup", () => {
     expect(messageOf(found, 0, ENOTDIR)).toBe('exec: "/x/y": stat /x/y: not a directory');
     expect(messageOf(found, 0, EACCES)).toBe('exec: "/x/y": permission denied');
     expect(messageOf(found, 0, ELOOP)).toBe('exec: "/x/y": too many levels of symbolic links');
-    expect(messageOf(found, -1, 9)).toBe('exec: "/x/y": is a directory');
+    expect(messageOf(found, -1, 9)).toBe('exec: "/x/y": is a directory: permission denied');
   });
 
   test("a name is never taken for a part of the message", () => {

@@ -82,7 +82,12 @@ export function planLookup(program: Program, process: Process, pointer: string):
     args: [-1],
     what: `find ${name}`,
     pointer: where,
-    says: { "*": isPath ? `exec: ${name}: is a directory` : `exec: ${name}: executable file not found in $PATH` },
+    // Docker before version 24 and podman give exit code 126 for "permission denied", and know no directories.
+    says: {
+      "*": isPath
+        ? `exec: ${name}: is a directory: permission denied`
+        : `exec: ${name}: executable file not found in $PATH`,
+    },
   });
   place(program, found);
 }

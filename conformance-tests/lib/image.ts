@@ -4,6 +4,7 @@ import { type Entry, tar } from "./tar.ts";
 const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG = "application/vnd.oci.image.config.v1+json";
 const LAYER = "application/vnd.oci.image.layer.v1.tar";
+const COMMAND = ["sh", "-c", "echo the command of the image"];
 
 interface Descriptor {
   readonly mediaType: string;
@@ -13,17 +14,17 @@ interface Descriptor {
 
 /**
  * An image with a static busybox, as a tar archive of an OCI image layout (image-spec, image-layout.md), which
- * `ctr image import` takes under the name `reference`.
+ * `ctr image import` takes under the name `reference`. `command` is what it runs when nothing else is asked for.
  */
-export function busyboxImage(busybox: string, reference: string): Uint8Array {
+export function busyboxImage(busybox: string, reference: string, command: readonly string[] = COMMAND): Uint8Array {
   const blobs: Entry[] = [];
   const add = (mediaType: string, data: Uint8Array): Descriptor => {
     const hash = new Bun.CryptoHasher("sha256").update(data).digest("hex");
     blobs.push({ kind: "file", path: `blobs/sha256/${hash}`, mode: 0o644, data });
     return { mediaType, digest: `sha256:${hash}`, size: data.length };
   };
-  const layer = add(LAYER, tar(rootfs(busybox)));
-  const config = add(CONFIG, json(imageConfig(layer.digest)));
+  const layer = add(LAYER, busyboxRoot(busybox));
+  const config = add(CONFIG, json(imageConfig(layer.digest, command)));
   const manifest = add(MANIFEST, json({ schemaVersion: 2, mediaType: MANIFEST, config, layers: [layer] }));
   const annotations = { "org.opencontainers.image.ref.name": "latest", "io.containerd.image.name": reference };
   const index = { schemaVersion: 2, manifests: [{ ...manifest, annotations }] };
@@ -35,13 +36,20 @@ export function busyboxImage(busybox: string, reference: string): Uint8Array {
   ]);
 }
 
-function imageConfig(layer: string): object {
+function imageConfig(layer: string, command: readonly string[]): object {
   return {
     architecture: process.arch === "arm64" ? "arm64" : "amd64",
     os: "linux",
-    config: { Env: ["PATH=/usr/bin:/bin", "FROM_IMAGE=yes"], Cmd: ["sh", "-c", "echo the command of the image"] },
+    config: { Env: ["PATH=/usr/bin:/bin", "FROM_IMAGE=yes"], Cmd: command },
     rootfs: { type: "layers", diff_ids: [layer] },
+    // podman build counts layers in it.
+    history: [{ created: "1970-01-01T00:00:00Z", created_by: "tests" }],
   };
+}
+
+/** A root file system with a static busybox, as `docker import` takes it. */
+export function busyboxRoot(busybox: string): Uint8Array {
+  return tar(rootfs(busybox));
 }
 
 function rootfs(busybox: string): Entry[] {

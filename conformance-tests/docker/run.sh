@@ -1,0 +1,22 @@
+#!/bin/sh
+# dockerd with the machine's own cgroups, then some of it again where there is only cgroup v2; each in a mount namespace
+# of its own. As root. Arguments, if there are any, are for bun test.
+set -u
+here=$(dirname "$(realpath "$0")")
+cd "$here/../.." || exit 1
+case $(uname -m) in aarch64) bun=bun-linux-aarch64 ;; *) bun=bun-linux-x64 ;; esac
+bun=node_modules/@oven/$bun/bin/bun
+[ "$(id -u)" = 0 ] || { echo "run.sh: containers need root here" >&2; exit 1; }
+tests=./conformance-tests/docker
+[ $# -gt 0 ] || set -- $tests
+
+# Engines put sockets and empty folders into /run, and dockerd its key into /etc/docker, whatever their configuration says.
+OWN='mount -t tmpfs none /run && mount -t tmpfs none /etc/docker'
+status=0
+unshare -m --propagation private sh -c "$OWN"' && exec "$@"' sh "$bun" test --timeout 120000 "$@" || status=1
+# It was cgroup v2 already; or one of the network, storage and swarm tests, which see nothing of cgroups.
+[ "$*" = $tests ] && [ ! -e /sys/fs/cgroup/cgroup.procs ] || exit $status
+V2='umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup'
+unshare -m --propagation private sh -c "$OWN && $V2"' && exec "$@"' sh \
+  "$bun" test --timeout 120000 $tests/run.test.ts $tests/limits.test.ts $tests/security.test.ts || status=1
+exit $status

@@ -1,0 +1,33 @@
+import { slow } from "../../tests/helpers/time.ts";
+
+/** What is typed, or how many columns and lines the terminal has from now on, when the text has been seen. */
+export type Reaction = readonly [seen: RegExp, typed: string | readonly [columns: number, lines: number]];
+
+/** Runs a command in a terminal of 91 columns and 31 lines; each reaction waits for the one before it. */
+export async function inTerminal(
+  argv: readonly string[],
+  reactions: readonly Reaction[],
+  env?: Record<string, string>,
+): Promise<{ code: number; text: string }> {
+  const waiting = [...reactions];
+  let text = "";
+  const child = Bun.spawn([...argv], {
+    ...(env === undefined ? {} : { env }),
+    terminal: {
+      cols: 91,
+      rows: 31,
+      data(terminal, bytes) {
+        text += Buffer.from(bytes).toString().replaceAll("\r", ""); // One of each terminal that it came through.
+        if (!waiting[0]?.[0].test(text)) return;
+        const [, typed] = waiting.shift()!;
+        if (typeof typed === "string") terminal.write(typed);
+        else terminal.resize(...typed);
+      },
+    },
+  });
+  const timer = setTimeout(() => child.kill("SIGKILL"), slow(30_000));
+  const code = await child.exited;
+  clearTimeout(timer);
+  child.terminal?.close();
+  return { code, text };
+}
