@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 import { makeBundle } from "./bundle.ts";
 import { type CreatedMemory, hasV1, measureCreated, measureLimits, type SmallestLimit } from "./memory.ts";
 import { AS_IT_IS, type Runtime, readRuntimes, run, V1_ONLY, V2_ONLY } from "./runtimes.ts";
+import { measureSeccomp, type SeccompFigures } from "./seccomp.ts";
 import { table, targetLines } from "./table.ts";
 import { type Effort, LIMIT_OPERATIONS, measureNamespaces, measureTimes, type Times } from "./times.ts";
 
@@ -22,6 +23,7 @@ export interface Results {
   readonly created: readonly CreatedMemory[];
   /** Empty where the machine has no v1 memory controller. */
   readonly limits: readonly SmallestLimit[];
+  readonly seccomp: readonly SeccompFigures[];
 }
 
 const FULL: Effort = { rounds: 12, runs: 5, warmup: 1 };
@@ -51,8 +53,10 @@ function bench(quick: boolean): Results {
     report("memory");
     const created = measureCreated(V2_ONLY, runtimes, bundle, home);
     const limits = measureLimits(runtimes, bundle, home);
+    report("seccomp");
+    const seccomp = measureSeccomp(runtimes[0]!.path, bundle, home, quick ? 6 : 20);
     const date = new Date().toISOString().slice(0, 16);
-    return { date, machine: machine(), quick, runtimes, times, namespaces, created, limits };
+    return { date, machine: machine(), quick, runtimes, times, namespaces, created, limits, seccomp };
   } finally {
     rmSync(home, { recursive: true, force: true });
   }

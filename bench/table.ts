@@ -1,4 +1,6 @@
 import type { Results } from "./bench.ts";
+import { markdown, ratio } from "./markdown.ts";
+import { seccompTable } from "./seccomp.ts";
 
 /** The results as Markdown: medians, with how they stand to runc's and crun's. */
 export function table(results: Results): string {
@@ -6,6 +8,7 @@ export function table(results: Results): string {
     ...results.times.map(({ view, times }) => timesTable(view, times)),
     namespacesLine(results),
     memoryTable(results),
+    seccompTable(results.seccomp),
     `${results.machine}. ${results.runtimes.map(({ name, version }) => `${name} ${version}`).join(", ")}. ${results.date}${results.quick ? ", quick and therefore rough" : ""}.`,
   ];
   return `${parts.join("\n\n")}\n`;
@@ -52,20 +55,6 @@ function memoryTable({ created, limits, runtimes }: Results): string {
   return `Memory, kB.\n\n${markdown(["", ...names, ...names.slice(1).map((other) => `÷ ${other}`)], rows)}`;
 }
 
-function ratio(ours: number | undefined, theirs: number | undefined): string {
-  if (ours === undefined || theirs === undefined) return "–";
-  const value = ours / theirs;
-  return value < 0.095 ? value.toFixed(3) : value.toFixed(2);
-}
-
-function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const width = (column: number) => Math.max(3, ...[head, ...rows].map((row) => row[column]!.length));
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell, at) => (at === 0 ? cell.padEnd(width(at)) : cell.padStart(width(at)))).join(" | ")} |`;
-  const rule = `| ${head.map((_, at) => (at === 0 ? "-".repeat(width(at)) : `${"-".repeat(width(at) - 1)}:`)).join(" | ")} |`;
-  return [line(head), rule, ...rows.map(line)].join("\n");
-}
-
 interface Target {
   readonly what: string;
   readonly measured: number;
@@ -75,7 +64,7 @@ interface Target {
 const PROMISED = ["run", "exec", "create with all limits", "update", "pause+resume", "ps"];
 
 /** What tsrun promises, and what was measured. */
-export function targets({ times, created }: Results): Target[] {
+export function targets({ times, created, seccomp }: Results): Target[] {
   const found: Target[] = [];
   const all = times.flatMap((view) => view.times.map((entry) => ({ ...entry, view: view.view })));
   for (const operation of PROMISED) {
@@ -88,6 +77,12 @@ export function targets({ times, created }: Results): Target[] {
     found.push({ what: `${operation} ÷ crun`, measured: median("tsrun") / median("crun"), limit: 1.25 });
   }
   const pss = created.find(({ runtime }) => runtime === "tsrun")!.pss;
+  for (const { profile, compile, ours, theirs } of seccomp) {
+    found.push({ what: `compile ${profile}'s profile, ms`, measured: compile.median, limit: 3 });
+    const [size, path] = [ours.instructions / theirs.instructions, ours.path / theirs.path];
+    found.push({ what: `${profile}: instructions ÷ libseccomp`, measured: size, limit: 1 });
+    found.push({ what: `${profile}: instructions for a call ÷ libseccomp`, measured: path, limit: 1 });
+  }
   return [...found, { what: "PSS of a created container, kB", measured: pss, limit: 64 }];
 }
 
