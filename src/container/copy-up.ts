@@ -1,5 +1,15 @@
 import { errnoName, errnoText } from "../abi/errno.ts";
-import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } from "../abi/fcntl.ts";
+import {
+  AT_FDCWD,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_PATH,
+  O_RDONLY,
+  O_TRUNC,
+  O_WRONLY,
+} from "../abi/fcntl.ts";
 import { propertyOf, TsrunError } from "../errors.ts";
 import { close, readEntries } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
@@ -39,19 +49,24 @@ function copyEntries(from: number, to: number, copy: CopyUp): void {
 }
 
 const EEXIST = 17;
+const ESTALE = 116;
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
 
 function copyEntry(from: number, to: number, name: string, copy: CopyUp): void {
-  const { mode, rdev } = statOf(from, name, copy);
-  const type = mode & S_IFMT;
+  const stat = statOf(from, name, copy);
+  const type = stat.mode & S_IFMT;
   if (type === S_IFDIR) copyDirectory(from, to, name, copy);
   else if (type === S_IFREG) copyFile(from, to, name, copy);
-  else if (type === S_IFLNK) copyLink(from, to, name, copy);
-  else must(sys("mknodat", to, name, mode, rdev), copy, `make ${JSON.stringify(name)}`);
-  copyAttributes(from, to, name, copy);
+  else if (type === S_IFLNK) {
+    copyLink(from, to, name, copy);
+    copyAttributes(stat, to, name, copy);
+  } else {
+    must(sys("mknodat", to, name, stat.mode, stat.rdev), copy, `make ${JSON.stringify(name)}`);
+    copyAttributes(stat, to, name, copy);
+  }
 }
 
 function copyDirectory(from: number, to: number, name: string, copy: CopyUp): void {
@@ -62,23 +77,35 @@ function copyDirectory(from: number, to: number, name: string, copy: CopyUp): vo
   const source = must(sys("openat", from, name, flags, 0), copy, `open ${JSON.stringify(name)}`);
   const target = must(sys("openat", to, name, flags, 0), copy, `open ${JSON.stringify(name)}`);
   copyEntries(source, target, copy);
+  copyAttributes(statOf(source, "", copy), to, name, copy);
   close(source);
   close(target);
 }
 
+/** Owner and mode are those of the file whose content it is, not of what has its name by then. */
 function copyFile(from: number, to: number, name: string, copy: CopyUp): void {
   const CHUNK = 1 << 20;
-  const source = must(
-    sys("openat", from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0),
-    copy,
-    `open ${JSON.stringify(name)}`,
-  );
+  const source = openFile(from, name, copy);
   const flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC;
   const target = must(sys("openat", to, name, flags, 0o600), copy, `make ${JSON.stringify(name)}`);
   // sendfile(2), not copy_file_range(2): between file systems the latter needs Linux 5.19.
   while (must(sys("sendfile", target, source, 0, CHUNK), copy, `copy ${JSON.stringify(name)}`) > 0);
+  copyAttributes(statOf(source, "", copy), to, name, copy);
   close(source);
   close(target);
+}
+
+/**
+ * Who writes to the directory may have put a FIFO in the file's place, at which an open would wait for ever, or a device,
+ * which tsrun may open where the writer may not: nothing is opened before it is known to be a file.
+ */
+function openFile(from: number, name: string, copy: CopyUp): number {
+  const opening = `open ${JSON.stringify(name)}`;
+  const found = must(sys("openat", from, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0), copy, opening);
+  if ((statOf(found, "", copy).mode & S_IFMT) !== S_IFREG) throw fault(-ESTALE, copy, opening);
+  const file = must(sys("openat", AT_FDCWD, `/proc/self/fd/${found}`, O_RDONLY | O_CLOEXEC, 0), copy, opening);
+  close(found);
+  return file;
 }
 
 function copyLink(from: number, to: number, name: string, copy: CopyUp): void {
@@ -90,9 +117,8 @@ function copyLink(from: number, to: number, name: string, copy: CopyUp): void {
 }
 
 /** Owner, mode and times; a symlink has no mode of its own. */
-function copyAttributes(from: number, to: number, name: string, copy: CopyUp): void {
+function copyAttributes({ mode, uid, gid, times }: Stat, to: number, name: string, copy: CopyUp): void {
   const AT_SYMLINK_NOFOLLOW = 0x100;
-  const { mode, uid, gid, times } = statOf(from, name, copy);
   must(sys("fchownat", to, name, uid, gid, AT_SYMLINK_NOFOLLOW), copy, `set the owner of ${JSON.stringify(name)}`);
   const isLink = (mode & S_IFMT) === S_IFLNK;
   if (!isLink) must(sys("fchmodat", to, name, mode & 0o7777), copy, `set the mode of ${JSON.stringify(name)}`);
