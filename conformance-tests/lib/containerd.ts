@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { command, commandBeside, describeResult, PLAIN_ENV, type Running } from "../../tests/helpers/command.ts";
 import { until } from "./wait.ts";
 
@@ -83,13 +83,4 @@ export function shimSocket(address: string, namespace: string, id: string): stri
 
 export function shimSockets(): string[] {
   return existsSync(SHIM_SOCKETS) ? readdirSync(SHIM_SOCKETS) : [];
-}
-
-/** Of folders that an engine makes outside of its own: what is in use stays, somebody else's may have come meanwhile. */
-export function removeEmptyFolders(folder: string): void {
-  if (!existsSync(folder)) return;
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) removeEmptyFolders(`${folder}/${entry.name}`);
-  }
-  if (readdirSync(folder).length === 0) rmdirSync(folder);
 }
