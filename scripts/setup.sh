@@ -27,6 +27,14 @@ TOOLS="
 /bin/busybox busybox-static
 /sbin/ip iproute2
 /usr/bin/newuidmap uidmap
+/usr/bin/podman podman
+/usr/bin/conmon conmon
+/usr/lib/podman/netavark netavark
+/usr/lib/podman/aardvark-dns aardvark-dns
+/usr/bin/slirp4netns slirp4netns
+/usr/bin/fuse-overlayfs fuse-overlayfs
+/usr/bin/catatonit catatonit
+/usr/bin/buildah buildah
 /usr/bin/unshare util-linux
 /usr/bin/mandoc mandoc
 /usr/bin/qemu-system-x86_64 qemu-system-x86
