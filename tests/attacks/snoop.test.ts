@@ -151,7 +151,8 @@ attack(
       ({ status, stderr }) => {
         const isKilled =
           status === 128 + 9 ||
-          (status > 0 && /ended before it could run|reset by peer|broken pipe|EOF|exit status|signal|closed/i.test(stderr));
+          (status > 0 &&
+            /ended before it could run|reset by peer|broken pipe|EOF|exit status|signal|closed/i.test(stderr));
         return status !== 0 && !isKilled;
       },
     );
