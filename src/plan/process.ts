@@ -189,6 +189,7 @@ export function planIdentity(context: ProcessContext): LastCapabilities | undefi
   const sets = capabilitySets(process.capabilities, facts.lastCapability, grantable, context.warnings);
   const uid = process.user?.uid ?? 0;
 
+  // Takes nothing, and no step below it minds.
   planPersonality(context);
   // As root first: a directory may be closed to the user but open to root. It is made, where it is missing, by root.
   const entered = planWorkingDirectory(context);
@@ -212,6 +213,7 @@ export function planIdentity(context: ProcessContext): LastCapabilities | undefi
   planCapabilitySets(identity, { ...sets, effective: effective | admin, permitted: permitted | admin }, pointer);
   // After all that may still gain something, and before the filter, which is loaded without CAP_SYS_ADMIN then.
   if (process.noNewPrivileges === true) planNoNewPrivileges(identity, pointer);
+  // After what makes files for the container: the working directory.
   add(identity, {
     call: "umask",
     args: [process.user?.umask ?? 0o022],
