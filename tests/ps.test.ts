@@ -146,6 +146,11 @@ test("options that ps refuses: its words, and its status", () => {
   expect(result.stderr).toContain("unknown gnu long option");
 });
 
+test("options that ps refuses: not its usage", () => {
+  const result = mustFail(runtime(["ps", started().id, "-"]), "garbage option");
+  expect(result.stderr.trim().split("\n")).toHaveLength(1);
+});
+
 test("without ps(1): an error that names it; json works", () => {
   const b = started();
   const env = { ...PLAIN_ENV, PATH: "/nowhere" };

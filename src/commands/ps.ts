@@ -30,7 +30,8 @@ function runPs(options: readonly string[]): string {
     stdio: ["ignore", "pipe", "pipe"],
   });
   if (exitCode === 0) return textOf(stdout);
-  const said = `${textOf(stdout)}${textOf(stderr)}`.trim();
+  // What comes behind its first line is its usage, which is not tsrun's.
+  const [said] = `${textOf(stdout)}${textOf(stderr)}`.trim().split("\n");
   throw new TsrunError(`cannot list processes: ps ended with exit status ${exitCode}: ${said}`, { code: "EINVAL" });
 }
 
