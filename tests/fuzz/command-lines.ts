@@ -15,50 +15,46 @@ import { baseConfig } from "../helpers/config.ts";
 import { must, property, type Target } from "./property.ts";
 import { errorLine, makeSandbox, mustEndWell } from "./sandbox.ts";
 
-/** Words as nobody would type them. */
+/** Words as nobody would type them, and that name no file of the machine's. */
+const ODD_WORDS = [
+  "-",
+  "--",
+  "---",
+  "-=",
+  "--=x",
+  "\n",
+  "--__proto__",
+  "--constructor=1",
+  "--help=x",
+  "-\u001b[2J",
+  "é\u009b",
+].concat("9".repeat(400), "-".repeat(300), `--${"x".repeat(5000)}`);
+
 const garbage = fc.oneof(
   fc.string({ unit: "binary", maxLength: 10 }),
-  fc.constantFrom(
-    "-",
-    "--",
-    "---",
-    "-=",
-    "--=",
-    "--=x",
-    "-\0",
-    "\n",
-    "--__proto__",
-    "--constructor=1",
-    "--help=x",
-    "-\u001b[2J",
-  ),
-  fc.constantFrom(
-    "9".repeat(400),
-    "-".repeat(300),
-    `--${"x".repeat(5000)}`,
-    "--log=",
-    "-h",
-    "--version=false",
-    "é",
-    "\ud800",
-  ),
+  fc.constantFrom(...ODD_WORDS, "--=", "-\0", "--log=", "-h", "--version=false", "\ud800"),
 );
 
 export function commandLines(): Target {
-  const mixed = fc
-    .tuple(lines(), fc.array(fc.tuple(garbage, fc.nat()), { maxLength: 3 }))
-    .map(([line, words]) => words.reduce((all, [word, at]) => all.toSpliced(at % (all.length + 1), 0, word), line));
+  const mixed = strewn(lines(), garbage, 3);
   const parsing = property({
     name: "command/parse",
     says: "both parsers read a line the same way, or one line says what is wrong with it",
     values: mixed,
     check: mustParse,
     runs: 3000,
-    seconds: 6,
+    seconds: 4,
     show: (line) => JSON.stringify(line),
   });
   const { running, close } = commandRuns();
   return { close, properties: [parsing, running] };
+}
+
+/** Lines with up to `most` of the words somewhere in them. */
+function strewn(all: fc.Arbitrary<string[]>, words: fc.Arbitrary<string>, most: number): fc.Arbitrary<string[]> {
+  return fc
+    .tuple(all, fc.array(fc.tuple(words, fc.nat()), { maxLength: most }))
+    .map(([line, list]) => list.reduce((so, [word, at]) => so.toSpliced(at % (so.length + 1), 0, word), line));
 }
 
 function mustParse(line: readonly string[]): void {
@@ -138,10 +134,10 @@ function commandRuns() {
   const property_ = property({
     name: "command/run",
     says: "every line ends in success, or in an error of one line; without a stack, and leaving nothing",
-    values: harmlessLines([running, `${mark}new`]),
+    values: strewn(harmlessLines([running, `${mark}new`]), fc.constantFrom(...ODD_WORDS), 1),
     check,
     runs: 120,
-    seconds: 9,
+    seconds: 8,
     show: (line: readonly string[]) => JSON.stringify(line),
   });
   const close = () => {

@@ -54,7 +54,7 @@ export function configTexts(): Target {
         check: (one) => {
           if (check(one)) coverage.add(one.text);
         },
-        seconds: 12,
+        seconds: 9,
         finish: (count) => {
           const accepted = coverage.documents();
           must(
@@ -74,7 +74,7 @@ export function configTexts(): Target {
             .tuple(configs, fc.array(mutations(oddValues()), { minLength: 1, maxLength: 4 }))
             .map(([tree, changes]) => write(mutated(tree, changes))),
         ),
-        seconds: 8,
+        seconds: 6,
       }),
       property({
         ...common,
@@ -193,7 +193,7 @@ function validators(configs: fc.Arbitrary<Tree>) {
       }
     },
     runs: 1500,
-    seconds: 5,
+    seconds: 4,
     show: ([tree, changes, , below]) => `${below}: ${write(mutated(tree, changes))}`,
   });
 }
@@ -248,7 +248,7 @@ function documents() {
     values: fc.tuple(trees, fc.array(mutations(oddValues()), { maxLength: 3 })),
     check: ([{ name, parse, tree }, changes]) => void judged(() => void parse(write(mutated(tree, changes)), name)),
     runs: 1500,
-    seconds: 3,
+    seconds: 2,
     show: ([{ name, tree }, changes]) => `${name}: ${excerpt(write(mutated(tree, changes)), 20_000)}`,
   });
 }

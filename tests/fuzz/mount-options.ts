@@ -52,7 +52,7 @@ export function mountOptions(): Target {
         values: mounts(bundle),
         check,
         runs: 150,
-        seconds: 14,
+        seconds: 12,
         show: (mount) => JSON.stringify(mount),
         skip: existsSync(RUNC) ? undefined : `${RUNC} is not installed`,
         finish: (cases) =>

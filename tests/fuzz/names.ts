@@ -55,7 +55,7 @@ export function names(): Target {
           fc.constantFrom(...FACTS),
         ),
         check: ([path, below, facts]) => tried(() => mustLieBelow(path, below, facts)),
-        runs: 2000,
+        runs: 800,
         seconds: 1,
       }),
       property({
@@ -67,7 +67,7 @@ export function names(): Target {
           must(clean.startsWith("/") && isPlain(clean.slice(1)), () => `becomes ${excerpt(clean)}`);
           must(cleanPath(clean) === clean, () => `becomes ${excerpt(cleanPath(clean))} the second time`);
         },
-        runs: 2000,
+        runs: 800,
         seconds: 1,
       }),
       property({
@@ -83,7 +83,7 @@ export function names(): Target {
           tried(() => {
             for (const path of parseSubCgroups(values).values()) must(isPlain(path), () => `becomes ${excerpt(path)}`);
           }),
-        runs: 2000,
+        runs: 800,
         seconds: 1,
       }),
       property({
@@ -95,7 +95,7 @@ export function names(): Target {
           fc.boolean(),
         ),
         check: ([path, id, user]) => tried(() => mustBeScope(path, id, user)),
-        runs: 2000,
+        runs: 800,
         seconds: 1,
       }),
       property({
@@ -112,7 +112,7 @@ export function names(): Target {
           )
           .map((list) => list.join(",")),
         check: (list) => tried(() => mustHaveBits(list)),
-        runs: 2000,
+        runs: 800,
         seconds: 1,
       }),
     ],
@@ -149,6 +149,7 @@ function mustLieBelow(path: string, below: boolean, facts: CgroupFacts): void {
 function mustBeScope(path: string, id: string, user: boolean): void {
   const name = scopeName(path, id, user);
   must(/^[\w:\-.\\@]+\.scope$/.test(name.unit) && name.unit.length <= 255, () => `is named ${excerpt(name.unit)}`);
+  must(/^(-|[^-]+(-[^-]+)*)\.slice$/.test(name.slice), () => `is in ${excerpt(name.slice)}`);
   const cgroup = scopeCgroup(name, "/user.slice");
   must(cgroup.startsWith("/user.slice/") && isPlain(cgroup.slice(1)), () => `lies in ${excerpt(cgroup)}`);
   const escaped = escapeUnitName(id);
