@@ -78,7 +78,9 @@ export function compileWithLibseccomp(profile: Seccomp, architectures: readonly 
   const tokens = architectures.map(({ name, token }) => tokenOf(name, token));
   try {
     setArchitectures(context, tokens);
-    if ((profile.syscalls ?? []).length > 32) {
+    // runc makes a rule of every name, and asks for a binary tree when there are more than 32.
+    const count = (profile.syscalls ?? []).reduce((sum, { names }) => sum + names.length, 0);
+    if (count > 32) {
       check("seccomp_attr_set", seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2));
     }
     for (const rule of profile.syscalls ?? []) addRule(context, rule, byDefault);
