@@ -338,3 +338,11 @@ test("a container in a new cgroup namespace and one without live side by side", 
   const second = started();
   expect([status(first), status(second)]).toEqual(["running", "running"]);
 });
+
+test("delete --regex: the failure of one does not spare the others, and is an error", () => {
+  const [stopped, runs] = [bundle(waiting), started()];
+  mustSucceed(create(stopped));
+  const result = mustFail(command([RUNTIME, "--root", root, "delete", "--regex", "x$"]), "delete");
+  expect(result.stderr).toMatch(new RegExp(`${runs.id}.*not stopped[\\s\\S]*^cannot delete 1 of 2 containers`, "m"));
+  expect([status(stopped), status(runs)]).toEqual([undefined, "running"]);
+});

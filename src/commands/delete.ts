@@ -1,7 +1,7 @@
 import type { Command } from "../cli/options.ts";
 import { deleteContainer, type Warn } from "../container/delete.ts";
 import { matchingContainers } from "../container/load.ts";
-import { errorMessage } from "../errors.ts";
+import { errorMessage, TsrunError } from "../errors.ts";
 import { stateRoot } from "../state/root.ts";
 
 export const deleteCommand: Command<"delete"> = ({ args, options, globals, warn }) => {
@@ -12,16 +12,18 @@ export const deleteCommand: Command<"delete"> = ({ args, options, globals, warn 
   return 0;
 };
 
-/** One failure does not spare the others, but shows in the exit status. */
+/** One failure does not spare the others. @throws TsrunError at the end, when there was one. */
 function deleteMatches(root: string, pattern: string, force: boolean, warn: Warn): number {
-  let status = 0;
-  for (const id of matchingContainers(root, pattern)) {
+  const ids = matchingContainers(root, pattern);
+  let left = 0;
+  for (const id of ids) {
     try {
       deleteContainer(root, id, force, warn);
     } catch (error) {
       warn(`container "${id}": ${errorMessage(error)}`);
-      status = 1;
+      left++;
     }
   }
-  return status;
+  if (left === 0) return 0;
+  throw new TsrunError(`cannot delete ${left} of ${ids.length} containers (--regex)`, { code: "EBUSY" });
 }
