@@ -174,7 +174,16 @@ function given(test: Test): void {
   });
 
   test("--oom-score-adj and --ulimit", async ({ output }) => {
-    const flags = ["--oom-score-adj", "500", "--ulimit", "core=100:200", "--ulimit", "nproc=1000:2000"];
+    const flags = [
+      "--oom-score-adj",
+      "500",
+      "--ulimit",
+      "core=100:200",
+      "--ulimit",
+      "nproc=1000:2000",
+      "--ulimit",
+      "nofile=1000",
+    ];
     expect(await output(sh("cat /proc/self/oom_score_adj; ulimit -c; ulimit -u"), flags)).toBe("500\n0\n1000\n");
   });
 }

@@ -112,10 +112,12 @@ function flags(home: string, who: PodmanOptions["who"]): string[] {
   return ["--tmpdir", `${home}/libpod`];
 }
 
-/** Shims of containerd, which may run beside, are none of podman's. */
+/** Shims of containerd, which may run beside, are none of podman's, and the directory of its layers is mounted at times. */
 function ownLeftovers(mark: string, own: readonly number[]): string[] {
   return leftBehind(mark, own, []).filter((each) => !each.startsWith("socket "));
 }
+
+const LAYERS = /\/storage\/overlay$/;
 
 /** Of podman without root; 0 when there is none. */
 function pausePid(home: string): number {
@@ -126,7 +128,7 @@ function pausePid(home: string): number {
 function mountsOf(pid: number, mark: string): string[] {
   const lines = readFileSync(`/proc/${pid}/mountinfo`, "utf8").split("\n");
   const points = lines.map((line) => line.split(" ")[4] ?? "");
-  return points.filter((point) => point.includes(mark)).map((point) => `mount ${point}`);
+  return points.filter((point) => point.includes(mark) && !LAYERS.test(point)).map((point) => `mount ${point}`);
 }
 
 function entering(pid: number, uid: number): string[] {
@@ -140,12 +142,15 @@ function entering(pid: number, uid: number): string[] {
  * (podman's locks are there), and whose network namespace goes with everything that is made in it.
  */
 async function hold(home: string, { who, prepare }: PodmanOptions, uid: number): Promise<Running> {
-  const isUser = who !== "root";
   const script = `set -e
     ip link set lo up
     mount --make-rprivate /
     mount -t tmpfs -o mode=1777 tmpfs /dev/shm
-    ${isUser ? userMounts(home, uid) : ""}
+    for name in passwd group subuid subgid; do
+      [ -e /etc/$name ] || : >/etc/$name
+      mount --bind ${home}/etc/$name /etc/$name
+    done
+    ${who === "root" ? "" : userDevices(home, uid)}
     ${prepare?.(home) ?? ""}
     mount --make-rshared /
     : > ${home}/etc/ready
@@ -156,10 +161,9 @@ async function hold(home: string, { who, prepare }: PodmanOptions, uid: number):
   return holder;
 }
 
-function userMounts(home: string, uid: number): string {
+function userDevices(home: string, uid: number): string {
   const dev = `${home}/etc`;
   return `
-    for name in passwd group subuid subgid; do [ -e /etc/$name ] || : >/etc/$name; mount --bind ${home}/etc/$name /etc/$name; done
     mknod ${dev}/tun c 10 200; mknod ${dev}/fuse c 10 229; chown ${uid} ${dev}/tun ${dev}/fuse; chmod 666 ${dev}/tun ${dev}/fuse
     [ -e /dev/net/tun ] && mount --bind ${dev}/tun /dev/net/tun
     [ -e /dev/fuse ] && mount --bind ${dev}/fuse /dev/fuse`;
@@ -168,7 +172,10 @@ function userMounts(home: string, uid: number): string {
 function writeFiles(home: string, runtime: Runtime, options: PodmanOptions): void {
   const uid = USERS[runtime.name];
   const read = (path: string) => readFileSync(path, "utf8").replace(/\n*$/, "\n");
-  const grant = options.who === "user" ? `podman-user:${FIRST[runtime.name]}:${COUNT}\n` : "";
+  const range = `${FIRST[runtime.name]}:${COUNT}`;
+  const grant = { user: `podman-user:${range}\n`, root: `containers:${range}\n`, "user without subordinate ids": "" }[
+    options.who
+  ];
   const files = {
     passwd: `${read("/etc/passwd")}podman-user:x:${uid}:${uid}::${home}/user:/bin/sh\n`,
     group: `${read("/etc/group")}podman-user:x:${uid}:\n`,
@@ -195,7 +202,7 @@ events_logger = "file"
 runtime = "tested"
 infra_image = "${PAUSE}"
 runtime_supports_json = ["tested"]
-runtime_supports_nocgroups = ["tested"]
+runtime_supports_nocgroup = ["tested"]
 [engine.runtimes]
 tested = ["${runtime.path}"]
 [network]

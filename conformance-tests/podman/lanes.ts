@@ -60,6 +60,8 @@ function lane(engine: Podman, prefix: string, note: Note) {
 /** The tests of a file run one after the other: what there is, is of the one that ended. */
 async function tidy(engine: Podman): Promise<void> {
   success(await engine.podman(["pod", "rm", "--all", "--force", "--time", "0"]));
+  // One that others depend on is refused as long as they are there.
+  await engine.podman(["rm", "--all", "--force", "--volumes", "--time", "0"]);
   success(await engine.podman(["rm", "--all", "--force", "--volumes", "--time", "0"]));
   success(await engine.podman(["volume", "prune", "--force"]));
   success(await engine.podman(["network", "prune", "--force"]));
