@@ -197,6 +197,21 @@ for (const noNewPrivileges of [true, false]) {
   });
 }
 
+const FLAGS = ["TSYNC", "LOG", "SPEC_ALLOW", "WAIT_KILLABLE_RECV"].map((name) => `SECCOMP_FILTER_FLAG_${name}`);
+for (const flags of [[], ...FLAGS.map((name) => [name]), FLAGS]) {
+  test(
+    `flags: ${flags.join(", ") || "none"}`,
+    () => {
+      const profile = { ...allowing(getpgrp("SCMP_ACT_LOG")), flags } as Profile;
+      expect(see(STATUS, (config) => (config.linux.seccomp = profile))).toContain("Seccomp:\t2");
+    },
+    {
+      skip:
+        RUNTIME_NAME === "tsrun" || flags.length === 0 ? undefined : "Debian's libseccomp does not know all of them",
+    },
+  );
+}
+
 test("ambient capabilities outlive the filter", () => {
   const names = ["CAP_KILL"];
   const change: Change = (config) => {

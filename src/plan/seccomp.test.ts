@@ -3,7 +3,7 @@ import type { Filter } from "../seccomp/filter.ts";
 import type { Process } from "../spec/types.ts";
 import { planExecve } from "./command.ts";
 import { planIdentity } from "./process.ts";
-import { planFilter, planLastCapabilities } from "./seccomp.ts";
+import { planFilter, planLastCapabilities, planSendListener } from "./seccomp.ts";
 import { program, slot, slotTable } from "./step.ts";
 import { printProgram, testFacts } from "./test-printer.ts";
 
@@ -18,6 +18,19 @@ test("a filter without a listener is one step", () => {
 
 const NEW_LISTENER = 8;
 const WAIT_KILLABLE_RECV = 0x20;
+
+test("killable waits are left out where nobody is waited for: the kernel would refuse them", () => {
+  const planned = program("p");
+  planFilter(planned, slotTable(), { ...filter, flags: WAIT_KILLABLE_RECV | 2 });
+  expect(planned.steps.map(({ args }) => args[1])).toEqual([2]);
+});
+
+test("a process sends its listener in one step, without copies", () => {
+  const planned = program("p");
+  planSendListener(planned, 9);
+  const said = 'sendmsg(socket, {0, 0, {"seccomp", 7}, 1, {0x14, 0x100000001, 9}, 0x18, 0}, 0x4000)';
+  expect(printProgram(planned)).toEqual([said]);
+});
 
 test("a listener: killable waits where the kernel has them, or else without", () => {
   const planned = program("p");

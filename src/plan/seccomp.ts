@@ -38,7 +38,8 @@ export function planFilter(program: Program, slots: SlotTable, filter: Filter): 
       ...more,
     });
   if (listener === undefined) {
-    load(filter.flags);
+    // Without a listener it says nothing, and the kernel refuses it.
+    load(filter.flags & ~SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
     return undefined;
   }
   const flags = filter.flags | SECCOMP_FILTER_FLAG_NEW_LISTENER;
