@@ -1,4 +1,4 @@
-import { O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH } from "../abi/fcntl.ts";
+import { O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH } from "../abi/fcntl.ts";
 import {
   OPEN_HOW_SIZE,
   RESOLVE_BENEATH,
@@ -175,7 +175,7 @@ function createDestination(
   }
   if (wanted.kind !== "directory") {
     place(program, file);
-    makeFile(program, table, wanted, parent, last, names.join("/"), found, origin);
+    makeFile(program, wanted, parent, last, names.join("/"), found, origin);
   }
   place(program, done);
   if (parent !== wanted.root && parent !== wanted.parent) closeFd(program, parent);
@@ -222,6 +222,14 @@ function makeDirectory(
   openAt(program, into, parent, name, how, making, { ...dangling(name, origin), ...extras });
 }
 
+/** Only where tsrun could not see the symlink before: in a volume, or in a /dev of the image's. */
+function danglingFile(name: string, origin: Origin): Extras {
+  return {
+    says: { ENOENT: `cannot ${origin.what}: "${name}" is a symlink that leads nowhere` },
+    hint: "make the file that the symlink points to",
+  };
+}
+
 function dangling(name: string, origin: Origin): Extras {
   const message = `cannot ${origin.what}: "${name}" on the way to it is a symlink that leads nowhere`;
   return {
@@ -231,12 +239,12 @@ function dangling(name: string, origin: Origin): Extras {
 }
 
 /**
- * A regular file made by mknodat(2): nothing is opened that someone may have put there meanwhile. Where a symlink that
- * leads nowhere has the name (resolv.conf in many images), the kernel makes what it points to, inside the root.
+ * A regular file made by mknodat(2): nothing is opened that someone may have put there meanwhile, a device for example, which
+ * tsrun may open now and they may not. Where a symlink that leads nowhere has the name (resolv.conf in many images), `names`
+ * are already those that it leads to: see Destination.resolved.
  */
 function makeFile(
   program: Program,
-  table: SlotTable,
   wanted: Destination,
   parent: Slot,
   name: string,
@@ -256,10 +264,6 @@ function makeFile(
   });
   openAt(program, into, parent, name, { flags: O_PATH | O_NOFOLLOW, resolve: PLAIN }, making, { ...onSuccess(done) });
   place(program, exists);
-  const created = slot(table, `file ${path}`);
-  const how = { flags: O_CREAT | O_NONBLOCK | O_NOCTTY, mode: NEW_FILE_MODE, resolve: IN_ROOT };
-  openAt(program, created, wanted.root, path, how, making, dangling(name, origin));
-  closeFd(program, created);
-  openInRoot(program, into, wanted.root, path, making);
+  openInRoot(program, into, wanted.root, path, making, danglingFile(name, origin));
   place(program, done);
 }
