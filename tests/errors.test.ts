@@ -35,6 +35,14 @@ test("--log-format json: exactly one object, whose message is on standard error 
   expect(result.stderr).toContain(lines[0]!.msg);
 });
 
+for (const version of ["invalid", "1.0", ""]) {
+  test(`an ociVersion that is none is refused, and nothing is made: ${JSON.stringify(version)}`, () => {
+    const b = bundle((config) => (config.ociVersion = version));
+    mustFail(create(b), /version/i);
+    expect(existsSync(`${root}/${b.id}`)).toBe(false);
+  });
+}
+
 test("--log: made, and empty when nothing went wrong", () => {
   const b = bundle();
   const log = `${b.dir}/log.json`;
