@@ -1,6 +1,7 @@
 /**
- * Random profiles, and what is tried on each: for property tests and for long runs. `fuzzSeccomp` is the entry for the
- * latter, and tests/fuzz/ has them among its own; compile.property.test.ts runs the same properties for a second or two.
+ * Random profiles, and what is tried on each: every call of every rule on every architecture, with arguments at the edges of
+ * what they are compared with, by interpreting the program. For a moment in compile.property.test.ts, for longer in
+ * tests/fuzz.
  */
 import fc from "fast-check";
 import { SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_THREAD, X32_SYSCALL_BIT } from "../abi/seccomp.ts";
@@ -10,40 +11,10 @@ import { compileSeccomp, decisionsFor } from "./compile.ts";
 import type { Decisions } from "./decisions.ts";
 import { decidingRule } from "./evaluate.ts";
 import { type Call, interpret } from "./interpret.ts";
-import { compileWithLibseccomp, knowsArchitecture, noLibseccomp, numberOf, tokenOf } from "./libseccomp-under-test.ts";
+import { compileWithLibseccomp, knowsArchitecture, numberOf, tokenOf } from "./libseccomp-under-test.ts";
 
 type SyscallRule = NonNullable<Seccomp["syscalls"]>[number];
 type SyscallArg = NonNullable<SyscallRule["args"]>[number];
-
-export interface Fuzzed {
-  /** How many profiles were tried. */
-  readonly profiles: number;
-  /** The smallest profile found on which something is wrong, and what; with the seed that leads there again. */
-  readonly problem: string | undefined;
-}
-
-/**
- * For `make fuzz`, of any length: tries random profiles made from `seed` (an integer) until `until` (as Date.now() counts).
- * Each is compiled here and by libseccomp, and both programs are interpreted for every call of every rule on every
- * architecture, with arguments at each comparison's edges; where libseccomp's own order decides, the rules themselves say
- * what should come of it. Needs no root; without libseccomp it tries the second alone. Never throws.
- */
-export function fuzzSeccomp(seed: number, until: number): Fuzzed {
-  const properties = [rulesProperty(largeProfiles), ...(noLibseccomp === undefined ? [libseccompProperty()] : [])];
-  let profiles = 0;
-  for (const [i, property] of properties.entries()) {
-    const left = Math.max(1, (until - Date.now()) / (properties.length - i));
-    const details = fc.check(property, {
-      seed,
-      numRuns: Number.MAX_SAFE_INTEGER,
-      interruptAfterTimeLimit: left,
-      markInterruptAsFailure: false,
-    });
-    profiles += details.numRuns;
-    if (details.failed) return { profiles, problem: `${fc.defaultReportMessage(details)}\n${details.errorInstance}` };
-  }
-  return { profiles, problem: undefined };
-}
 
 export function rulesProperty(profiles: fc.Arbitrary<Seccomp>) {
   return fc.property(profiles, mustFollowRules);
