@@ -192,6 +192,16 @@ test("exec: the score of the OOM killer", () => {
   expect(execProcess(waiting(withSubordinates), score)).toBe("321\n");
 });
 
+test(
+  "exec into a container that has not been started: what to do",
+  () => {
+    const b = bundle(script("true", withSubordinates));
+    mustSucceed(create(b, as()));
+    mustFail(exec(b, ["/bin/true"], as()), `without root it has to be started before\nhint: tsrun start ${b.id}`, 255);
+  },
+  { skip: ours },
+);
+
 test("exec into a container of the user alone", () => {
   const b = waiting(onlyItself);
   expect(mustSucceed(exec(b, ["/bin/cat", "/proc/self/setgroups"], as())).stdout).toBe("deny\n");

@@ -193,18 +193,13 @@ function writeFiles(home: string, runtime: Runtime, options: PodmanOptions): voi
   writeFileSync(`${home}/user/.config/containers/policy.json`, '{"default":[{"type":"insecureAcceptAnything"}]}');
 }
 
-/** What the documentation tells to write, with the runtime in the place of the installed one. */
+/** What the documentation tells to write, with the runtime in the place of the installed one, and places of its own. */
 function configuration(home: string, runtime: Runtime): string {
-  void snippet;
-  return `[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-runtime = "tested"
-infra_image = "${PAUSE}"
-runtime_supports_json = ["tested"]
-runtime_supports_nocgroup = ["tested"]
-[engine.runtimes]
-tested = ["${runtime.path}"]
+  const engine = ["[engine]", 'cgroup_manager = "cgroupfs"', 'events_logger = "file"', `infra_image = "${PAUSE}"`].join(
+    "\n",
+  );
+  const text = snippet("/etc/containers/containers.conf").replaceAll("/usr/local/bin/tsrun", runtime.path);
+  return `${text.replace("[engine]", engine)}
 [network]
 network_backend = "netavark"
 network_config_dir = "${home}/user/net"

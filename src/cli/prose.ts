@@ -201,7 +201,7 @@ function otherProse() {
         "The container's file system is the host's, with a layer above it that takes all changes and is thrown away at the end (or kept, with --keep). It has namespaces of its own and no network unless --network host is given. COMMAND is a shell by default.",
         "/tmp and /run are new and empty; the rest of the host's files are there to be read as far as the caller may. It can make no device files, and no program in it gains privileges.",
         "With --keep, what has changed is listed on standard error at the end: A PATH for what was added, C for what was changed, D for what was deleted. The files stay in DIR, a deletion as a character device 0:0, as overlayfs has it.",
-        "Without root the container has one user, who is the caller outside. Its changes are confined to what belongs to the caller, the working directory, the home directory and /usr/local; the system has to allow user namespaces. Limits take a cgroup that is delegated to the caller.",
+        "Without root the container's user 0 is the caller outside; there are others where the caller has subordinate ids (/etc/subuid, /etc/subgid) and newuidmap is installed, but not with --keep. Its changes are confined to what belongs to the caller, the working directory, the home directory and /usr/local; the system has to allow user namespaces. Limits take a cgroup that is delegated to the caller.",
         "Options end at COMMAND: what follows belongs to it.",
       ],
       examples: [

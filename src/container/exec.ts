@@ -1,3 +1,4 @@
+import { errnoNumber } from "../abi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
 import { type Agent, finish, runInAgent, send, spawnAgent } from "../agent/session.ts";
 import { planCgroupJoin } from "../cgroup/cgroupfs.ts";
@@ -101,11 +102,18 @@ function openContainer(state: ContainerState): { pidfd: number; root: number } {
   const F_SETFD = 2;
   const pidfd = openInit(state);
   const root = sys("openat", AT_FDCWD, `/proc/${state.init_process_pid}/root`, O_PATH | O_DIRECTORY, 0);
+  if (pidfd !== undefined && root === -errnoNumber("EACCES")) throw notYet(state.id);
   if (pidfd === undefined || root < 0 || sys("pidfd_send_signal", pidfd, 0, 0, 0) < 0) {
     throw new TsrunError("cannot exec in a stopped container", { code: "ESRCH" });
   }
   sys("fcntl", pidfd, F_SETFD, 0);
   return { pidfd, root };
+}
+
+/** As long as the container waits, its first process is hidden from all but root (planNamespaces). */
+function notYet(id: string): TsrunError {
+  const message = `cannot exec in container "${id}": permission denied: without root it has to be started before`;
+  return new TsrunError(message, { code: "EACCES", hint: `tsrun start ${id}` });
 }
 
 /** The process joins the container while the rest is planned. */
