@@ -76,10 +76,17 @@ function ancestors(pointer: string): string[] {
 }
 
 function faultText({ pointer, found, expected, suggestion }: Fault): string {
-  const property = pointer === "" ? "" : `${propertyOf(pointer)}: `;
+  const property = pointer === "" ? "" : `${shortened(propertyOf(pointer))}: `;
   const should = expected === undefined ? "" : `, should be ${expected}`;
   const meant = suggestion === undefined ? "" : ` (did you mean ${JSON.stringify(suggestion)}?)`;
-  return `${property}${found}${should}${meant}`;
+  return `${property}${shortened(found)}${should}${meant}`;
+}
+
+/** A hostile document has values, and names, of megabytes. */
+const LONGEST_PART = 300;
+
+function shortened(text: string): string {
+  return text.length <= LONGEST_PART ? text : `${text.slice(0, LONGEST_PART)}…`;
 }
 
 const LONGEST_QUOTE = 60;

@@ -174,6 +174,13 @@ test("depth, length and number of faults are no danger", () => {
   expect(message(text)).toStartWith("invalid config.json: 50 faults or more\n");
 });
 
+test("a value or a name of any length is a short message", () => {
+  const long = "x".repeat(1_000_000);
+  const text = JSON.stringify({ ociVersion: long, root: { path: "r" }, annotations: { [long]: 3 } });
+  expect(message(text).length).toBeLessThan(2000);
+  expect(message(text)).toContain('ociVersion: found "xxx');
+});
+
 test("a NUL byte is refused wherever it stands, except in annotations", () => {
   expect(message(DEFAULT.replace('"sh"', '"s\\u0000h"'))).toContain("process.args[0]: contains nul byte");
   expect(message(DEFAULT.replace("TERM=xterm", "TERM=\\u0000"))).toContain("process.env[1]: contains nul byte");
