@@ -4,7 +4,15 @@ import type { Seccomp } from "./helpers/config.ts";
 import { asUser, GID, onlyItself, ownDirectory, UID } from "./helpers/ordinary-user.ts";
 import { closeListener, nextCall } from "./helpers/seccomp-agent.ts";
 import { type Message, unixSocket } from "./helpers/sockets.ts";
-import { type Bundle, type Change, mustSucceed, RUNTIME_NAME, type RunOptions, suite } from "./helpers/suite.ts";
+import {
+  type Bundle,
+  type Change,
+  mustFail,
+  mustSucceed,
+  RUNTIME_NAME,
+  type RunOptions,
+  suite,
+} from "./helpers/suite.ts";
 import { writeSyscallProgram } from "./helpers/syscall-program.ts";
 
 const { test, bundle, run, refusal, runtime, runtimeBeside, home, ...more } = suite("seccomp-notify");
@@ -244,6 +252,23 @@ test(
     expect((await running.finish()).status).toBe(80);
   },
   { skip },
+);
+
+test(
+  "a user who is not root, and a profile that keeps the process from sending its listener: a clear error",
+  () => {
+    const { profile } = agent("getpgrp");
+    chownSync(profile.listenerPath!, UID, GID);
+    const own = ownDirectory(`${home}/denied`);
+    const denied = { names: ["sendmsg"], action: "SCMP_ACT_ERRNO" };
+    const b = calling({ ...profile, syscalls: [...profile.syscalls!, denied] }, (config, { rootfs }) =>
+      onlyItself(config, rootfs),
+    );
+    const result = run(b, { through: asUser(home), global: ["--root", own] });
+    mustFail(result, "cannot take the seccomp listener: the profile denies sendmsg (linux.seccomp)");
+    expect(readdirSync(own).filter((name) => name !== "@seccomp")).toEqual([]);
+  },
+  { skip: skip ?? waits },
 );
 
 test("what is there does not listen: a clear error", () => {

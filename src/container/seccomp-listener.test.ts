@@ -1,10 +1,11 @@
 import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, openSync, rmSync } from "node:fs";
+import { socketPair } from "../agent/session.ts";
 import { sys } from "../kernel/kernel.ts";
 import { unixAddress } from "../plan/terminal.ts";
 import type { ContainerState } from "../state/state.ts";
-import { textOf } from "../text.ts";
-import { type ListenerRequest, sendListener } from "./seccomp-listener.ts";
+import { textOf, utf8 } from "../text.ts";
+import { type ListenerRequest, sendListener, waitForProcess } from "./seccomp-listener.ts";
 
 const home = mkdtempSync("/tmp/tsrun-seccomp-listener-");
 const opened: number[] = [];
@@ -74,6 +75,22 @@ test("nobody reads: an error when patience ends", () => {
   const { path } = listening("deaf");
   const profile = { defaultAction: "SCMP_ACT_ALLOW" as const, listenerPath: path, listenerMetadata: "x".repeat(4e6) };
   expect(() => sendListener(request(path, { profile }), theirs)).toThrow("no answer in 0.03 seconds");
+});
+
+test("a process that says nothing: an error when patience ends; what it says, and its end, are enough", () => {
+  const [ours, theirs] = socketPair();
+  opened.push(ours);
+  const agent = { pid: process.pid, socket: ours, theirs };
+  const wait = () => waitForProcess(agent, 30, "begun its program", "it has to answer");
+  expect(wait).toThrow(
+    "the container's process has not begun its program in 0.03 seconds: no answer from the seccomp agent (linux.seccomp.listenerPath)",
+  );
+  sys("write", theirs, utf8("x"), 1);
+  wait();
+  sys("read", ours, new Uint8Array(1), 1);
+  expect(wait).toThrow("in 0.03 seconds");
+  sys("close", theirs);
+  wait();
 });
 
 test("nobody is there, and no descriptor is left open", () => {
