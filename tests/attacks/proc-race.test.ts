@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import type { RunOptions } from "../helpers/suite.ts";
 import { attacks, mustBe, ROUNDS } from "./helpers/attack.ts";
-import { endOf, raceRounds, startRacer } from "./helpers/racer.ts";
+import { endOf, noRacer, raceRounds, startRacer } from "./helpers/racer.ts";
 
 const tests = attacks("attack-proc-race");
 const { attack, weakened, bundle, run } = tests;
@@ -53,7 +53,7 @@ attack(
     // Masks and read-only binds would be put on the directory in its place, and the sysctl be written to a file of its choice.
     mustBe([], attempt());
   },
-  { limit: 20_000 + ROUNDS * 1000 },
+  { limit: 20_000 + ROUNDS * 1000, skip: noRacer },
 );
 
 weakened(
@@ -61,4 +61,5 @@ weakened(
   "looking for what is to be hidden in the mount itself",
   [{ file: "plan/masked-paths.ts", from: 'mount === undefined || rest === ""', to: "true" }],
   (options) => attempt(options, 200),
+  noRacer,
 );

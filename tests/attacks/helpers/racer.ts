@@ -3,6 +3,9 @@ import type { Result } from "../../helpers/command.ts";
 import { type Bundle, RUNTIME_NAME, type Suite } from "../../helpers/suite.ts";
 import { CODE_ADDRESS, words, writeCode } from "../../helpers/syscall-program.ts";
 
+/** Why there is no racer here. */
+export const noRacer = process.arch === "x64" ? undefined : "the racer is machine code for x86-64";
+
 /** Two paths that are exchanged, as the racer sees them. */
 export type Pair = readonly [string, string];
 
