@@ -2,6 +2,7 @@ import { errnoNumber } from "../abi/errno.ts";
 import { MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC } from "../abi/memfd.ts";
 import { nativeArch } from "../abi/syscalls.ts";
 import { TsrunError } from "../errors.ts";
+import { readText } from "../kernel/files.ts";
 import { type Sys, spawn, sys } from "../kernel/kernel.ts";
 import { isTracing } from "../kernel/trace.ts";
 import { planRead, READ_MESSAGE } from "../plan/read.ts";
@@ -59,6 +60,7 @@ export function spawnAgent(directory: number, above = 2): Agent {
   sys("close", other);
   const pid = spawnImage(agentImage(nativeArch, theirs), directory);
   sys("close", theirs);
+  limitPatience(mine);
   return { pid, socket: mine, theirs };
 }
 
@@ -169,12 +171,43 @@ function sendMessage(agent: Agent, message: Uint8Array): void {
 const buffer = new Uint8Array(0x20000);
 const view = new DataView(buffer.buffer);
 
+/** How long nothing may come from a process before it is looked at. */
+const PATIENCE_SECONDS = 5n;
+
+/** For tsrun's end of a socket to an agent. */
+export function limitPatience(socket: number): void {
+  const [SOL_SOCKET, SO_RCVTIMEO] = [1, 20];
+  sys("setsockopt", socket, SOL_SOCKET, SO_RCVTIMEO, BigUint64Array.of(PATIENCE_SECONDS, 0n), 16);
+}
+
 function receive(agent: Agent): number {
   for (;;) {
     const length = sys("recvfrom", agent.socket, buffer, buffer.length, 0, 0, 0);
     if (length === -errnoNumber("EINTR")) continue;
-    return Math.max(0, length);
+    if (length !== -errnoNumber("EAGAIN")) return Math.max(0, length);
+    if (isStopped(agent)) throw stoppedInside();
   }
+}
+
+/**
+ * True when the process at the other end does nothing because of a signal: whoever shares its pid namespace and user may
+ * send it SIGSTOP. One that works, or waits for a disk or for its frozen cgroup, may take as long as it likes.
+ */
+function isStopped({ pid }: Agent): boolean {
+  const [P_ALL, WNOHANG, WSTOPPED, WNOWAIT, __WALL] = [0, 1, 2, 0x01000000, 0x40000000];
+  const child = new Int32Array(32); // siginfo_t: si_signo is 0 when there is none.
+  sys("waitid", P_ALL, 0, child, WNOHANG | WSTOPPED | WNOWAIT | __WALL, 0);
+  if (child[0] !== 0) return true;
+  // The first process of a container that waited for start is no child of this tsrun.
+  const stat = readText(`/proc/${pid}/stat`);
+  return typeof stat === "string" && /\) T /.test(stat);
+}
+
+function stoppedInside(): TsrunError {
+  return new TsrunError("the process has been stopped by a signal on its way into the container", {
+    code: "ESTOPPED",
+    hint: "something in the container, or in one that shares its process ids, sends SIGSTOP to what begins there",
+  });
 }
 
 function receiveReply(sent: Sent, batch: Batch): void {

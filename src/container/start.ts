@@ -1,5 +1,5 @@
 import { errnoNumber } from "../abi/errno.ts";
-import type { Agent } from "../agent/session.ts";
+import { type Agent, limitPatience } from "../agent/session.ts";
 import { errorMessage, TsrunError } from "../errors.ts";
 import { runHooksInContainer } from "../hooks/in-container.ts";
 import { runHooks } from "../hooks/run.ts";
@@ -92,6 +92,7 @@ function connect(directory: number, state: ContainerState): Agent {
       { code: "ESRCH", step: "connect" },
     );
   }
+  limitPatience(socket);
   return { pid: state.init_process_pid, socket, theirs: state.start.agent_socket };
 }
 

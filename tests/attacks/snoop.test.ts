@@ -12,13 +12,14 @@ import { writeKiller, writeSnooper } from "./helpers/snooper.ts";
 const { attack, weakened, bundle, started, exec, state, root } = attacks("snoop");
 
 const skip = process.arch === "x64" ? undefined : "the programs that are looked into are x86-64";
-const options = { limit: 60_000 + ROUNDS * 400, skip };
+const options = { limit: 60_000 + ROUNDS * 700, skip };
 
 const MANY = RUNTIME_NAME === "tsrun" ? ROUNDS : Math.min(ROUNDS, 50);
 const FEWER = Math.ceil(MANY / 5);
 const FEW = 10;
 
 const MAPPED = 100_000;
+const [SIGKILL, SIGSTOP] = [9, 19];
 const POLL = 7;
 /** A program without a descriptor of its own, that is there long enough to be seen. */
 const writePrey = (path: string) => writeSyscallProgram(path, { number: POLL, args: [0n, 0n, 2n] });
@@ -51,7 +52,7 @@ function snooper(change: (config: Config) => void): Bundle {
 function repeat(times: number, words: readonly string[], { through = [] }: RunOptions): void {
   const script = `i=0; while [ $i -lt ${times} ]; do "$@" || exit; i=$((i + 1)); done`;
   const runtime = [...through, RUNTIME, "--root", root, ...MANAGER_FLAGS, ...words];
-  mustSucceed(command(["sh", "-c", script, "sh", ...runtime], { limit: 30_000 + times * 300 }));
+  mustSucceed(command(["sh", "-c", script, "sh", ...runtime], { limit: 30_000 + times * 600 }));
 }
 
 /** What the snooper has seen of processes that were not yet the program that they were to be; it must have seen that. */
@@ -144,7 +145,7 @@ attack(
     const b = started((config, at) => {
       grant(config, "CAP_CHECKPOINT_RESTORE");
       config.process.args = ["/kill"];
-      writeKiller(`${at.rootfs}/kill`);
+      writeKiller(`${at.rootfs}/kill`, SIGKILL);
       writePrey(`${at.rootfs}/prey`);
     });
     const late = Array.from({ length: FEW }, () => exec(b, ["/prey"], { limit: 8_000 })).filter(
@@ -162,4 +163,22 @@ attack(
     );
   },
   { limit: 120_000, skip },
+);
+
+attack(
+  ["kill"],
+  "a container that stops whatever enters it: exec does not wait for ever",
+  () => {
+    // The engine would have waited for its runtime until it is asked to give up.
+    const b = started((config, at) => {
+      grant(config, "CAP_CHECKPOINT_RESTORE");
+      config.process.args = ["/stop"];
+      writeKiller(`${at.rootfs}/stop`, SIGSTOP);
+      writePrey(`${at.rootfs}/prey`);
+    });
+    const { status, stderr } = exec(b, ["/prey"], { limit: 9_000 });
+    mustBe(["status 255"], [`status ${status}`]);
+    if (!/stopped by a signal/.test(stderr)) throw new Error(`should say what has happened: ${stderr}`);
+  },
+  { limit: 60_000, skip },
 );

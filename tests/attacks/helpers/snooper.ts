@@ -7,7 +7,6 @@ const LAST_DESCRIPTOR = 20;
 const AGENT_MEMORY = 0x411000;
 
 const [O_RDONLY, O_WRONLY, O_APPEND_CREAT] = [0, 1, 0o2100 | 1];
-const SIGKILL = 9;
 const [PTRACE_CONT, PTRACE_SEIZE] = [7, 0x4206];
 const [WNOHANG, WALL] = [1, 0x40000000];
 
@@ -20,13 +19,13 @@ export function writeSnooper(path: string, log: string, hostFile: string): void 
   writeAttacker(path, snooping(log, hostFile));
 }
 
-/** Writes a program that kills process PREY of its pid namespace as soon as there is one, over and over. */
-export function writeKiller(path: string): void {
+/** Writes a program that sends a signal to process PREY of its pid namespace as soon as there is one, over and over. */
+export function writeKiller(path: string, signal: number): void {
   const last = String(PREY - 1);
   writeAttacker(path, [
     { call: "openat", args: [AT_FDCWD, "/proc/sys/kernel/ns_last_pid", O_WRONLY, 0], into: "last" },
     { label: "again", call: "pwrite64", args: [{ value: "last" }, last, last.length, 0] },
-    { call: "kill", args: [PREY, SIGKILL], positive: "again", zero: "again", error: "again" },
+    { call: "kill", args: [PREY, signal], positive: "again", zero: "again", error: "again" },
   ]);
 }
 
