@@ -4,6 +4,7 @@
  */
 import { expect } from "bun:test";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { describeResult, type Result } from "../../tests/helpers/command.ts";
 import { sleep, success } from "../lib/commands.ts";
 import { SHIM_SOCKETS, shimSockets } from "../lib/containerd.ts";
 import { until } from "../lib/wait.ts";
@@ -52,8 +53,7 @@ function worksAgain(lane: Lane, id: string, program: string): void {
   expect(lane.status(id)).toBe("RUNNING");
   success(engine().ctr(["task", "rm", "--force", id]));
   success(engine().ctr(["container", "rm", id]));
-  const root = `${engine().home}/state-of-${lane.prefix}/${engine().mark}`;
-  expect(existsSync(root) ? readdirSync(root) : []).toEqual([]);
+  expect(existsSync(`${engine().home}/state-of-${lane.prefix}/${engine().mark}/${id}`)).toBe(false);
 }
 
 test("the runtime, in the middle of create", (lane) =>
@@ -119,11 +119,32 @@ test("containerd, while containers are made, entered and removed; one that runs 
     for (const each of running) await each.finish(60_000);
     expect([lane.status(survivor), lane.pidOf(survivor)]).toEqual(["RUNNING", pid]);
     expect(success(lane.exec(survivor, ["echo", "goes on"])).stdout).toBe("goes on\n");
-    for (const id of [made, entered]) worksAgain(lane, id, lane.runtime);
+    for (const id of [made, entered]) forget(id);
+    await takesAnother(lane);
   }
   success(engine().ctr(["task", "rm", "--force", survivor]));
   for (const name of shimSockets()) if (!before.includes(name)) rmSync(`${SHIM_SOCKETS}/${name}`);
 });
+
+/** containerd that was killed may itself have lost a container in the making, its snapshot, or a shim not asked yet. */
+function forget(id: string): void {
+  remove(id);
+  for (const pid of shimsOf(id)) kill(pid);
+  engine().ctr(["snapshot", "rm", id]);
+}
+
+async function takesAnother(lane: Lane): Promise<void> {
+  let refusal: Result | undefined;
+  for (let tries = 0; tries < 4; tries++) {
+    const id = lane.name();
+    refusal = start(lane, id, lane.runtime);
+    if (refusal.status === 0) return worksAgain(lane, id, lane.runtime);
+    // A snapshot was prepared and not noted: containerd's numbers of snapshots collide until they have passed it.
+    expect(refusal.stderr).toContain("file exists");
+    forget(id);
+  }
+  throw new Error(describeResult(refusal!));
+}
 
 function shimsOf(id: string): number[] {
   const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
