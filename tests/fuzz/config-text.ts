@@ -57,10 +57,8 @@ export function configTexts(): Target {
         seconds: 9,
         finish: (count) => {
           const accepted = coverage.documents();
-          must(
-            accepted > count / 2,
-            () => `only ${accepted} of ${count} configs were accepted: the generator is no good`,
-          );
+          const enough = count < 50 || accepted > count / 2;
+          must(enough, () => `only ${accepted} of ${count} configs were accepted: the generator is no good`);
           const missing = coverage.missing();
           must(count < 400 || missing.length === 0, () => `no accepted config had ${missing.join(", ")}`);
         },
