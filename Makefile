@@ -23,10 +23,10 @@ endif
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: help setup test-setup build generate check audit test conformance test-guest fuzz integration bench demo man install clean
+.PHONY: help setup test-setup build generate check audit test conformance test-guest fuzz integration bench bench-engines demo man install clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 15
 	@echo
 	@echo 'ARCH=x86-64|aarch64 for build; PREFIX ($(PREFIX)) and DESTDIR for install.'
 
@@ -78,6 +78,10 @@ integration: build ## the tests in tests/ only; needs root
 
 bench: test-setup build ## compare with runc and crun; needs root
 	$(bun) bench/bench.ts
+
+bench-engines: test-setup build ## compare with runc what users of engines wait for, into docs/engines.md; needs root
+	unshare -m --propagation private sh -c 'mount -t tmpfs none /run && mount -t tmpfs none /etc/docker && exec "$$@"' sh \
+	  $(bun) bench/engines.ts --document
 
 demo: build ## build, then show a container without an image; needs root
 	@scripts/demo.sh

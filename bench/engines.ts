@@ -4,8 +4,8 @@
  * table into docs/engines.md. `RUNTIME=/path` measures that one in the place of bin/tsrun.
  */
 import { readFileSync, writeFileSync } from "node:fs";
-import { IMAGE as CTR_IMAGE, startEngine } from "../conformance-tests/containerd/engine.ts";
-import { IMAGE, startDocker } from "../conformance-tests/docker/engine.ts";
+import { IMAGE as CTR_IMAGE, type Engine, startEngine } from "../conformance-tests/containerd/engine.ts";
+import { type Docker, IMAGE, startDocker } from "../conformance-tests/docker/engine.ts";
 import { success } from "../conformance-tests/lib/commands.ts";
 import { RUNTIMES } from "../conformance-tests/lib/runtimes.ts";
 import { describeResult, PLAIN_ENV, type Result } from "../tests/helpers/command.ts";
@@ -25,47 +25,50 @@ interface Row {
 const DOCUMENT = `${import.meta.dir}/../docs/engines.md`;
 const MARKS = ["<!-- bench -->", "<!-- /bench -->"] as const;
 
+interface Lane {
+  readonly runtime: string;
+  readonly operations: readonly Operation[];
+}
+
 async function measure(rounds: number): Promise<Row[]> {
   const containerd = await startEngine();
   const dockers = await Promise.all(RUNTIMES.map((runtime) => startDocker(runtime, {})));
   try {
-    const lanes = await Promise.all(
-      RUNTIMES.map(async ({ name, path }, at) => {
-        const engine = dockers[at]!;
-        success(await engine.docker(["run", "-d", "--name", "entered", "--network", "none", IMAGE, "sleep", "100000"]));
-        const line = (...args: string[]) => ({ argv: engine.dockerLine(args), env: engine.env });
-        const ctr = [
-          ...["run", "--rm", "--runtime", "io.containerd.runc.v2", "--runc-binary", path],
-          ...["--runc-root", `${containerd.home}/state`, CTR_IMAGE],
-        ];
-        const operations: Operation[] = [
-          {
-            name: "ctr run",
-            run: () => ({ argv: containerd.commandLine([...ctr, `b${Bun.nanoseconds()}`, "true"]), env: PLAIN_ENV }),
-          },
-          { name: "docker run, no network", run: () => line("run", "--rm", "--network", "none", IMAGE, "true") },
-          { name: "docker run, bridge", run: () => line("run", "--rm", IMAGE, "true") },
-          { name: "docker exec", run: () => line("exec", "entered", "true") },
-        ];
-        return { name, operations };
-      }),
-    );
-    const names = lanes[0]!.operations.map(({ name }) => name);
-    return names.map((name, at) => {
-      const times = new Map(lanes.map((lane) => [lane.name as string, [] as number[]]));
-      for (let round = -1; round < rounds; round++) {
-        // The order changes from round to round: whatever else the machine does meets both.
-        for (const lane of round % 2 === 0 ? lanes : lanes.toReversed()) {
-          const time = timeOf(lane.operations[at]!);
-          if (round >= 0) times.get(lane.name)!.push(time); // The first is for warming up.
-        }
-      }
-      return { name, times };
-    });
+    const lanes = await Promise.all(dockers.map((docker) => laneOf(docker, containerd)));
+    return lanes[0]!.operations.map(({ name }, at) => ({ name, times: inTurns(lanes, at, rounds) }));
   } finally {
     const left = [...(await containerd.stop()), ...(await Promise.all(dockers.map((each) => each.stop()))).flat()];
     if (left.length > 0) console.error(`left behind: ${left.join("; ")}`);
   }
+}
+
+async function laneOf(docker: Docker, containerd: Engine): Promise<Lane> {
+  success(await docker.docker(["run", "-d", "--name", "entered", "--network", "none", IMAGE, "sleep", "100000"]));
+  const line = (...args: string[]) => ({ argv: docker.dockerLine(args), env: docker.env });
+  const ctr = [
+    ...["run", "--rm", "--runtime", "io.containerd.runc.v2", "--runc-binary", docker.runtime.path],
+    ...["--runc-root", `${containerd.home}/state`, CTR_IMAGE],
+  ];
+  const ctrRun = () => ({ argv: containerd.commandLine([...ctr, `b${Bun.nanoseconds()}`, "true"]), env: PLAIN_ENV });
+  const operations: Operation[] = [
+    { name: "ctr run", run: ctrRun },
+    { name: "docker run, no network", run: () => line("run", "--rm", "--network", "none", IMAGE, "true") },
+    { name: "docker run, bridge", run: () => line("run", "--rm", IMAGE, "true") },
+    { name: "docker exec", run: () => line("exec", "entered", "true") },
+  ];
+  return { runtime: docker.runtime.name, operations };
+}
+
+/** The order changes from round to round: whatever else the machine does meets both. The first round warms up. */
+function inTurns(lanes: readonly Lane[], at: number, rounds: number): Map<string, number[]> {
+  const times = new Map(lanes.map(({ runtime }) => [runtime, [] as number[]]));
+  for (let round = 0; round <= rounds; round++) {
+    for (const { runtime, operations } of round % 2 === 0 ? lanes : lanes.toReversed()) {
+      const time = timeOf(operations[at]!);
+      if (round > 0) times.get(runtime)!.push(time);
+    }
+  }
+  return times;
 }
 
 function timeOf({ run }: Operation): number {

@@ -2,16 +2,29 @@
  * containerd runs containers through bin/tsrun, and the same tests run with runc: what an engine sees must not differ.
  * run.sh starts this; `RUNTIME=/path/to/another` tests that one in the place of bin/tsrun.
  */
-import { expect } from "bun:test";
+import { test as bunTest, expect } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { command } from "../../tests/helpers/command.ts";
 import { withoutLibcSignals } from "../../tests/helpers/signals.ts";
 import { outcome, sh, success } from "../lib/commands.ts";
 import { SHIM_SOCKETS, shimSockets } from "../lib/containerd.ts";
 import { V2_ONLY } from "../lib/runtimes.ts";
+import { snippet } from "../lib/snippet.ts";
 import { inTerminal } from "../lib/terminal.ts";
 import { containerd } from "./lanes.ts";
 
 const { engine, test, same, taskOf } = containerd();
+
+bunTest("containerd reads what docs/engines.md tells to write", () => {
+  const file = `${engine().home}/snippet.toml`;
+  writeFileSync(file, snippet("/etc/containerd/config.toml"));
+  const { stdout } = success(command(["containerd", "--config", file, "config", "dump"]));
+  const runtimes = "containerd.runtimes.tsrun";
+  const [, section] = stdout.split(`${runtimes}]\n`);
+  expect(section).toContain('runtime_type = "io.containerd.runc.v2"');
+  const [, options] = stdout.split(`${runtimes}.options]\n`);
+  expect(options!.split("[")[0]).toContain('BinaryName = "/usr/local/bin/tsrun"');
+});
 
 test("the command of the image", ({ run }) => {
   expect(outcome(run([]))).toEqual({ status: 0, stdout: "the command of the image\n", stderr: "" });
