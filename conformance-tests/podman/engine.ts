@@ -22,8 +22,8 @@ export interface PodmanOptions {
   /** Whose podman: root's, or an ordinary user's with subordinate ids, or without them. */
   readonly who: "root" | "user" | "user without subordinate ids";
   readonly storage?: "overlay" | "fuse-overlayfs" | "vfs";
-  /** Shell commands of root in the engine's own mount namespace, before anything is run. */
-  readonly prepare?: (home: string) => string;
+  /** Nothing but cgroup v2 is to be seen, in which the engine has a cgroup of its own. */
+  readonly delegated?: boolean;
 }
 
 export type Podman = Awaited<ReturnType<typeof startPodman>>;
@@ -59,7 +59,8 @@ export async function startPodman(runtime: Runtime, options: PodmanOptions) {
   const holder = await hold(home, options, uid);
 
   function line(args: readonly string[]): string[] {
-    return [...entering(holder.pid, uid), "podman", ...flags(home, options.who), ...args];
+    const cgroup = options.delegated ? intoCgroup(mark) : [];
+    return [...entering(holder.pid), ...cgroup, ...becoming(uid), "podman", ...flags(home, options.who), ...args];
   }
   function podmanBeside(args: readonly string[], how: CommandOptions = {}): Running {
     return commandBeside(line(args), { cwd: home, ...how, env: { ...env, ...how.env } });
@@ -69,7 +70,7 @@ export async function startPodman(runtime: Runtime, options: PodmanOptions) {
   }
   /** A program of root that sees the mounts and interfaces of the engine. */
   function here(argv: readonly string[]): Promise<Result> {
-    return commandBeside([...entering(holder.pid, 0), ...argv], { env }).finish();
+    return commandBeside([...entering(holder.pid), ...argv], { env }).finish();
   }
 
   let baseline: readonly string[] = [];
@@ -114,7 +115,7 @@ function flags(home: string, who: PodmanOptions["who"]): string[] {
 
 /** Shims of containerd, which may run beside, are none of podman's, and the directory of its layers is mounted at times. */
 function ownLeftovers(mark: string, own: readonly number[]): string[] {
-  return leftBehind(mark, own, []).filter((each) => !each.startsWith("socket "));
+  return leftBehind(mark, own, []).filter((each) => !each.startsWith("socket ") && !each.endsWith(`/${mark}/podman`));
 }
 
 const LAYERS = /\/storage\/overlay$/;
@@ -131,17 +132,25 @@ function mountsOf(pid: number, mark: string): string[] {
   return points.filter((point) => point.includes(mark) && !LAYERS.test(point)).map((point) => `mount ${point}`);
 }
 
-function entering(pid: number, uid: number): string[] {
-  const words = ["nsenter", `--mount=/proc/${pid}/ns/mnt`, `--net=/proc/${pid}/ns/net`];
-  if (uid === 0) return words;
-  return [...words, "setpriv", "--reuid", `${uid}`, "--regid", `${uid}`, "--clear-groups", "--inh-caps=-all"];
+/** In it, so that there is room for others beside, as where systemd delegates. */
+function intoCgroup(mark: string): string[] {
+  return ["sh", "-c", `echo $$ > /sys/fs/cgroup/${mark}/podman/cgroup.procs; exec "$@"`, "sh"];
+}
+
+function entering(pid: number): string[] {
+  return ["nsenter", `--mount=/proc/${pid}/ns/mnt`, `--net=/proc/${pid}/ns/net`];
+}
+
+function becoming(uid: number): string[] {
+  if (uid === 0) return [];
+  return ["setpriv", "--reuid", `${uid}`, "--regid", `${uid}`, "--clear-groups", "--inh-caps=-all"];
 }
 
 /**
  * A process whose mount namespace has the user in /etc, devices that the user may open, and shared memory of its own
  * (podman's locks are there), and whose network namespace goes with everything that is made in it.
  */
-async function hold(home: string, { who, prepare }: PodmanOptions, uid: number): Promise<Running> {
+async function hold(home: string, { who, delegated }: PodmanOptions, uid: number): Promise<Running> {
   const script = `set -e
     ip link set lo up
     mount --make-rprivate /
@@ -151,7 +160,7 @@ async function hold(home: string, { who, prepare }: PodmanOptions, uid: number):
       mount --bind ${home}/etc/$name /etc/$name
     done
     ${who === "root" ? "" : userDevices(home, uid)}
-    ${prepare?.(home) ?? ""}
+    ${delegated ? delegation(basename(home), uid) : ""}
     mount --make-rshared /
     : > ${home}/etc/ready
     exec sleep infinity`;
@@ -159,6 +168,13 @@ async function hold(home: string, { who, prepare }: PodmanOptions, uid: number):
   await until(() => existsSync(`${home}/etc/ready`) || !existsSync(`/proc/${holder.pid}`));
   if (!existsSync(`${home}/etc/ready`)) throw new Error(describeResult(await holder.finish()));
   return holder;
+}
+
+function delegation(mark: string, uid: number): string {
+  const cgroup = `/sys/fs/cgroup/${mark}`;
+  return `
+    umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup
+    mkdir ${cgroup} ${cgroup}/podman && chown -R ${uid} ${cgroup}`;
 }
 
 function userDevices(home: string, uid: number): string {
@@ -181,7 +197,7 @@ function writeFiles(home: string, runtime: Runtime, options: PodmanOptions): voi
     group: `${read("/etc/group")}podman-user:x:${uid}:\n`,
     subuid: grant,
     subgid: grant,
-    "containers.conf": configuration(home, runtime),
+    "containers.conf": configuration(home, runtime, options),
     "storage.conf": storage(home, options),
     "registries.conf": 'unqualified-search-registries = []\nshort-name-mode = "permissive"\n',
   };
@@ -194,7 +210,7 @@ function writeFiles(home: string, runtime: Runtime, options: PodmanOptions): voi
 }
 
 /** What the documentation tells to write, with the runtime in the place of the installed one, and places of its own. */
-function configuration(home: string, runtime: Runtime): string {
+function configuration(home: string, runtime: Runtime, { delegated }: PodmanOptions): string {
   const engine = ["[engine]", 'cgroup_manager = "cgroupfs"', 'events_logger = "file"', `infra_image = "${PAUSE}"`].join(
     "\n",
   );
@@ -206,6 +222,7 @@ network_config_dir = "${home}/user/net"
 [containers]
 log_driver = "k8s-file"
 default_ulimits = ["nofile=1024:1024", "nproc=30000:30000"]
+${delegated ? "pids_limit = 0 # The controllers may all be v1's, and then there is no limit to be had." : ""}
 `;
 }
 
