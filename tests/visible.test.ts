@@ -12,9 +12,12 @@ import { mustSucceed, RUNTIME_NAME, suite, until } from "./helpers/suite.ts";
 
 const { test, bundle, create, start, run, exec, started, kill, untilStatus, remove, state, root } = suite("visible");
 
-/** Everything in /proc of process $1 and of the machine that is text; what is binary, as text, for what names it holds. */
+/**
+ * Everything in /proc of process $1, and of the machine what is the container's own; what is binary, as text, for what names
+ * it holds. Not /proc/keys: it names the keyrings of everybody with the same user id, other containers' too, and is masked.
+ */
 const LIST = `for f in /proc/$1/* /proc/$1/attr/* /proc/$1/fd/* /proc/$1/fdinfo/* /proc/$1/net/unix /proc/$1/ns/* \
-/proc/$1/task/$1/children /proc/keys /proc/key-users /proc/sysvipc/* /proc/sys/kernel/hostname /proc/sys/kernel/domainname; do
+/proc/$1/task/$1/children /proc/sysvipc/* /proc/sys/kernel/hostname /proc/sys/kernel/domainname; do
   case $f in */mem|*/pagemap|*/map_files|*/auxv|*/clear_refs|*/kpage*|*/task|*/net|*/attr|*/fd|*/fdinfo|*/ns) continue ;; esac
   if [ -L $f ]; then echo "== $f"; readlink $f; elif [ -f $f ]; then echo "== $f"; head -c 30000 $f | tr '\\0' '\\n'; echo; fi
 done; echo "== auxv"; od -A n -v -t x8 /proc/$1/auxv; echo "== /dev/shm"; ls /dev/shm; echo "== end"`;
