@@ -11,7 +11,9 @@
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { countResults } from "../../scripts/count-results.ts";
+import { removeLeaks } from "../helpers/leaks.ts";
 import { slow } from "../helpers/time.ts";
+import { markOf } from "./mark.ts";
 import { targetNames } from "./targets.ts";
 
 const bun = process.execPath;
@@ -64,7 +66,10 @@ async function runTarget(name: string): Promise<number> {
   for await (const bytes of child.stdout) say(decoder.decode(bytes, { stream: true }));
   await child.exited;
   clearInterval(watch);
-  if (hung || child.signalCode !== null || (child.exitCode ?? 2) > 1) sayHow(name, hung, child.signalCode);
+  if (hung || child.signalCode !== null || (child.exitCode ?? 2) > 1) {
+    sayHow(name, hung, child.signalCode);
+    removeLeaks(markOf(child.pid));
+  }
   return child.exitCode === 0 ? 0 : 1;
 }
 

@@ -4,6 +4,7 @@ import { type CommandOptions, command, describeResult, type Result } from "../he
 import { findLeaks, removeLeaks } from "../helpers/leaks.ts";
 import { makeRootfs, rootfsTemplate } from "../helpers/rootfs.ts";
 import { slow } from "../helpers/time.ts";
+import { markOf } from "./mark.ts";
 import { must } from "./property.ts";
 
 /** The runtime that is fuzzed. */
@@ -16,7 +17,7 @@ export type Sandbox = ReturnType<typeof makeSandbox>;
  * file system of its own: what a config asks to be changed of the one that it binds is not the machine's.
  */
 export function makeSandbox(topic: string) {
-  const mark = `f${process.pid}-${topic}-`;
+  const mark = `${markOf(process.pid)}${topic}-`;
   const base = mkdtempSync("/tmp/tsrun-fuzz-");
   must(command(["mount", "-t", "tmpfs", "-o", "mode=755", "none", base]).status === 0, () => `cannot mount on ${base}`);
   const home = `${base}/${mark}home`;
