@@ -310,6 +310,54 @@ test(
   { skip: RUNTIME_NAME === "tsrun" ? notX86 : "this runtime needs more calls itself" },
 );
 
+for (const noNewPrivileges of [true, false]) {
+  test(
+    `a profile that denies nearly all, noNewPrivileges ${noNewPrivileges}: an end, whatever fails`,
+    () => {
+      // execve is allowed as far as anybody can tell beforehand; then it is not, and nobody may say so, nor end.
+      const args = [{ index: 0, value: 1, op: "SCMP_CMP_EQ" }];
+      const names = noNewPrivileges ? [] : ["capset"];
+      for (const defaultErrnoRet of [1, 200]) {
+        const profile: Profile = {
+          defaultAction: "SCMP_ACT_ERRNO",
+          defaultErrnoRet,
+          syscalls: [
+            { names: ["execve"], action: "SCMP_ACT_ALLOW", args },
+            { names: ["getpid", ...names], action: "SCMP_ACT_ALLOW" },
+          ],
+        };
+        const b = bundle((config) => {
+          config.linux.seccomp = profile;
+          config.process.noNewPrivileges = noNewPrivileges;
+        });
+        expect(run(b).status).toBeGreaterThan(128);
+      }
+    },
+    { skip: RUNTIME_NAME === "tsrun" ? undefined : "this runtime needs more calls itself" },
+  );
+}
+
+test(
+  "capset denied: refused where the process has to give up privileges after the filter, with exec too",
+  () => {
+    const says = "the seccomp profile denies capset, which the container's own start needs (linux.seccomp)";
+    const profile = allowing({ names: ["capset"], action: "SCMP_ACT_KILL_PROCESS" });
+    const b = bundle((config) => (config.linux.seccomp = profile));
+    mustFail(run(b), says);
+    const other = started((config) => {
+      config.linux.seccomp = profile;
+      config.process.noNewPrivileges = true;
+    });
+    mustSucceed(exec(other, ["/bin/true"]));
+    writeFileSync(`${home}/process.json`, JSON.stringify({ args: ["/bin/true"], cwd: "/", noNewPrivileges: false }));
+    const flags = ["--process", `${home}/process.json`];
+    const result = runtime(["exec", ...flags, other.id]);
+    expect([result.status, result.stderr.includes(says) ? says : result.stderr]).toEqual([expect.any(Number), says]);
+    expect(result.status).toBeGreaterThan(0);
+  },
+  { skip: RUNTIME_NAME === "tsrun" ? undefined : "this runtime has its own words" },
+);
+
 const rule = (more: object) => ({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: ["read"], ...more }] });
 const compared = (more: object) =>
   rule({ action: "SCMP_ACT_ERRNO", args: [{ index: 0, value: 1, op: "SCMP_CMP_EQ", ...more }] });

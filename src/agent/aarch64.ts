@@ -1,5 +1,5 @@
 /**
- * The agent's machine code for aarch64: 224 bytes. The same algorithm as for x86-64 (see there); the arguments are
+ * The agent's machine code for aarch64: 228 bytes. The same algorithm as for x86-64 (see there); the arguments are
  * loaded one by one because registers cannot be numbered at run time. x19 loader, x20 current record, w21 its flags.
  *
  *     _start:  movz w19, LOADER & 0xffff
@@ -57,11 +57,12 @@
  *              mov  x8, 64
  *              svc  0
  *              add  sp, sp, 16
- *              b    reload
+ *              tbz  w0, 31, reload
+ *              udf  0                         // a filter forbids to write, or nobody is there: SIGILL
  */
 export const machineCodeAarch64 =
   "130082523308a072f40313aa950640b9800640f955000036000040f9810a40f955000836210040f9820e40f955001036" +
   "420040f9831240f955001836630040f9841640f955002036840040f9851a40f955002836a50040f9880240b9010000d4" +
   "891e40f9490000b4200100f98a5280b91f0000f12c0200548a5680b9e0010054e00300cbb50040361f1000f100fcff54" +
   "1f2c00f1c0fbff548a5a80b91ffc01f1080100540bfc46d38b0e0b8b6b2140f96b25c09a6b00003694020a8bd4ffff17" +
-  "e053bfa9600640f9e1030091020280d2080880d2010000d4ff430091cbffff17";
+  "e053bfa9600640f9e1030091020280d2080880d2010000d4ff43009160f9ff3600000000";

@@ -1,5 +1,5 @@
 /**
- * The agent's machine code for x86-64: 147 bytes, position-dependent, no stack frame, no libc. What it does, in the
+ * The agent's machine code for x86-64: 152 bytes, position-dependent, no stack frame, no libc. What it does, in the
  * order of the bytes (r14 loader, r15 current record, see layout.ts):
  *
  *     _start:  mov  r14d, LOADER
@@ -45,11 +45,13 @@
  *              mov  rsi, rsp
  *              mov  edx, 16
  *              syscall
- *              pop  rax; pop rax
- *              jmp  reload
+ *              pop  rcx; pop rcx
+ *              test eax, eax
+ *              jns  reload
+ *              ud2                            # a filter forbids to write, or nobody is there: SIGILL
  */
 export const machineCodeX86_64 =
-  "41be001041004d89f7418b5f0431c9498b7ccf080fa3cb7303488b3f57ffc183f90675eb4159415841" +
-  "5a5a5e5f418b070f054d8b67384d85e474044989042449634f504885c07f2949634f54742348f7d80fba" +
-  "e308730a83f80474ad83f80b74a849634f5883f87f770c490fa3474073054901cfeb93415750b8010000" +
-  "00498b7e084889e6ba100000000f055858e973ffffff";
+  "41be001041004d89f7418b5f0431c9498b7ccf080fa3cb7303488b3f57ffc183f90675eb41594158415a" +
+  "5a5e5f418b070f054d8b67384d85e474044989042449634f504885c07f2949634f54742348f7d80fbae3" +
+  "08730a83f80474ad83f80b74a849634f5883f87f770c490fa3474073054901cfeb93415750b801000000" +
+  "498b7e084889e6ba100000000f05595985c00f8970ffffff0f0b";

@@ -28,7 +28,7 @@ import { cgroupsOfInit } from "./exec-cgroups.ts";
 import { type Execution, execute } from "./execute.ts";
 import { openInit } from "./init-process.ts";
 import { enterScope } from "./scope.ts";
-import { savedFilter } from "./seccomp.ts";
+import { checkLastCapabilities, savedFilter } from "./seccomp.ts";
 import { sendListener } from "./seccomp-listener.ts";
 
 export interface ContainerExec {
@@ -146,12 +146,14 @@ function completeProcess(request: ContainerExec, plan: ExecPlan, agent: Agent, p
 
 function executionOf(request: ContainerExec, plan: ExecPlan, agent: Agent, pid: number): Execution {
   const { state, config, process, pointer, preserveFds, directory } = request;
+  const filter = savedFilter(directory, state.start);
+  checkLastCapabilities(filter, plan.lastCapabilities);
   return {
     process,
     env: environment(request, plan, agent),
     preserveFds,
     pointer,
-    filter: savedFilter(directory, state.start),
+    filter,
     lastCapabilities: plan.lastCapabilities,
     sendListener: (descriptor, ask) =>
       sendListener({ profile: config.linux!.seccomp!, state, pid, isExec: true, ask }, descriptor),

@@ -1,8 +1,8 @@
-import { nativeArch } from "../abi/syscalls.ts";
+import { nativeArch, syscallNumber } from "../abi/syscalls.ts";
 import { TsrunError } from "../errors.ts";
 import { stage } from "../kernel/trace.ts";
 import type { LastCapabilities } from "../plan/capabilities.ts";
-import { type Filter, filterOf } from "../seccomp/filter.ts";
+import { type Filter, filterOf, mustAllowCapset } from "../seccomp/filter.ts";
 import { unknownNames } from "../seccomp/unknown-names.ts";
 import type { Config, Seccomp, SeccompArch } from "../spec/types.ts";
 import type { StartState } from "../state/state.ts";
@@ -67,6 +67,7 @@ export function filterState(
   const { flags, notifies, isMute } = filter;
   const state = { filter: { flags, notifies, is_mute: isMute } };
   if (last === undefined) return state;
+  checkLastCapabilities(filter, last);
   const { effective, permitted, inheritable } = last;
   return {
     ...state,
@@ -76,6 +77,12 @@ export function filterState(
       inheritable: String(inheritable),
     },
   };
+}
+
+/** Throws when the filter keeps the process from giving up what it has for loading it. */
+export function checkLastCapabilities(filter: Filter | undefined, last: LastCapabilities | undefined): void {
+  if (filter === undefined || last === undefined) return;
+  mustAllowCapset(filter, NATIVE, syscallNumber("capset", nativeArch));
 }
 
 /** The filter that the container was created with. */

@@ -41,14 +41,20 @@ const X32_BASE = 0x40000000;
 
 /** Reads the table of the architecture: some 30 microseconds. */
 export function architecture(name: SeccompArch): Architecture {
-  const [machine, bits, table, base = 0] = description(name);
-  const token = machine + bits;
+  const [, bits, table, base = 0] = description(name);
+  const token = tokenOf(name);
   const is32 = bits < IS_64_BIT || base === X32_BASE || (bits & N32) !== 0;
   const isBigEndian = (bits & LITTLE_ENDIAN) === 0;
   const MIPS_FIRST = 4000;
   const start = Number.parseInt(table, 10);
   const first = start >= MIPS_FIRST ? start : base;
   return { name, token, base, first, is32, isBigEndian, numbers: parseCalls(table, base) };
+}
+
+/** The token alone, without the table. */
+export function tokenOf(name: SeccompArch): number {
+  const [machine, bits] = description(name);
+  return machine + bits;
 }
 
 function description(name: SeccompArch): [machine: number, bits: number, table: string, base?: number] {

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import type { Seccomp, SeccompAction } from "../spec/types.ts";
 import { architecture } from "./architectures.ts";
 import { disassemble, returnName } from "./disassemble.ts";
-import { filterOf } from "./filter.ts";
+import { filterOf, mustAllowCapset } from "./filter.ts";
 import { interpret } from "./interpret.ts";
 import { unknownNames } from "./unknown-names.ts";
 
@@ -43,6 +43,18 @@ test("what a listener needs", () => {
   expect(() => filterOf(asking(["write"]), X86_64)).toThrow("denies recvfrom, which handing over the listener needs");
   const { notifies, isMute } = filterOf(asking(["write", "recvfrom"]), X86_64);
   expect([notifies, isMute]).toEqual([true, false]);
+});
+
+test("what giving up privileges after the filter needs", () => {
+  const CAPSET = 126;
+  const check = (action: SeccompAction, names: string[]) => () =>
+    mustAllowCapset(filterOf(profile("SCMP_ACT_ALLOW", action, names), X86_64), X86_64, CAPSET);
+  for (const action of ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS"] as const) {
+    expect(check(action, ["capset"])).toThrow("denies capset, which the container's own start needs (linux.seccomp)");
+    expect(check(action, ["capget"])).not.toThrow();
+  }
+  expect(check("SCMP_ACT_LOG", ["capset"])).not.toThrow();
+  expect(check("SCMP_ACT_NOTIFY", ["capset"])).not.toThrow();
 });
 
 test("a disassembly of every instruction", () => {
