@@ -47,7 +47,10 @@ export function stateFiles(): Target {
   const sandbox = makeSandbox("state");
   const { tsrun, mark, root } = sandbox;
   const [id, other] = [`${mark}a`, `${mark}b`];
-  const stranger = Bun.spawn(["/bin/sleep", "100000"], { stdio: ["ignore", "ignore", "ignore"], env: {} });
+  const stranger = Bun.spawn(["/bin/sleep", "100000"], {
+    stdio: ["ignore", "ignore", "ignore"],
+    env: { NAME: `${mark}stranger` },
+  });
 
   const bundles = [id, other].map((name) => {
     const dir = sandbox.bundle(name);
@@ -99,8 +102,8 @@ export function stateFiles(): Target {
     }
   };
   const mustBeGone = (name: string): void => {
-    if (existsSync(`${root}/${other}`)) sandbox.mustBeClean(name);
-    else sandbox.mustBeClean();
+    sandbox.mustBeClean(name);
+    if (!existsSync(`${root}/${other}`)) sandbox.mustBeClean(other);
   };
 
   return {
