@@ -129,7 +129,9 @@ export function planBuild(plan: PlanContext, request: ContainerRequest, console:
   if (hasMountNamespace(plan)) planDevices(plan);
   if (console !== undefined && config.process !== undefined) {
     const isConsole = hasMountNamespace(plan);
-    planTerminal(plan.build, { process: config.process, pointer: "/process", slots, rootfs, console, isConsole });
+    const devpts = plan.kernelMounts.get("/dev/pts");
+    const where = { slots, rootfs, devpts, console, isConsole };
+    planTerminal(plan.build, { process: config.process, pointer: "/process", ...where });
   }
   planSysctl(plan);
   planNames(plan);

@@ -64,7 +64,7 @@ export interface PlanContext {
    * else can reach it yet, so nothing needs to be looked for first.
    */
   readonly dev: { mount?: Slot | undefined };
-  /** What config.mounts has on /proc and /sys, as descriptors: what is in them is found whatever becomes of their paths. */
+  /** What config.mounts has on /proc, /sys and /dev/pts, as descriptors: what is in them is found whatever becomes of their paths. */
   readonly kernelMounts: Map<string, Slot>;
   /** What the mounts came to lie on, see planOutsideProc; `next` is the slot for the next one. */
   readonly landings: { next: number; readonly list: Landing[] };

@@ -78,6 +78,14 @@ test("a later mount on the same place takes the other's part", () => {
   const context = testContext({ mounts, linux: { namespaces } });
   planMounts(context);
   expect(context.kernelMounts.get("/sys")?.name).toBe("mount of tmpfs");
+  const covered = testContext({
+    mounts: [
+      { destination: "/dev/pts", type: "devpts" },
+      { destination: "/dev", type: "tmpfs" },
+    ],
+  });
+  planMounts(covered);
+  expect(covered.kernelMounts.get("/dev/pts")).toBeUndefined();
 });
 
 test("without a mount namespace the host's own /proc would be hidden", () => {

@@ -43,7 +43,7 @@ export function refused(entry: { readonly origin: Origin }, why: string): TsrunE
 
 /** Its descriptor is kept, see PlanContext.kernelMounts. */
 export function isKernelMount({ destination }: MountEntry): boolean {
-  return destination === "/proc" || destination === "/sys";
+  return destination === "/proc" || destination === "/sys" || destination === "/dev/pts";
 }
 
 type Where = Pick<Destination, "root" | "path" | "parent" | "resolved">;

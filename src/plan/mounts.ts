@@ -29,12 +29,17 @@ export function planMounts(context: PlanContext): void {
     const entry = readEntry(context, mount, `/mounts/${index}`);
     checkDestination(entry);
     if (entry.destination === "/dev" && !entry.options.remount) context.dev.mount = undefined;
-    if (!entry.options.remount) context.kernelMounts.delete(entry.destination);
+    if (!entry.options.remount) forgetCovered(context.kernelMounts, entry.destination);
     planMount(context, entry);
     if (!hasMountNamespace(context) && !entry.options.remount) {
       context.hostMounts.push(context.rootfsPath + entry.destination);
     }
   }
+}
+
+function forgetCovered(mounts: Map<string, Slot>, destination: string): void {
+  mounts.delete(destination);
+  if (destination === "/dev") mounts.delete("/dev/pts");
 }
 
 function planMount(context: PlanContext, entry: MountEntry): void {

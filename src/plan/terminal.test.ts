@@ -4,7 +4,7 @@ import { type Data, program, slot, slotTable } from "./step.ts";
 import { planSendDescriptor, planTerminal, unixAddress } from "./terminal.ts";
 import { printProgram } from "./test-printer.ts";
 
-function planned(process: Partial<Process> = {}, isConsole = false) {
+function planned(process: Partial<Process> = {}, isConsole = false, ownDevpts = false) {
   const slots = slotTable();
   const steps = program("p");
   planTerminal(steps, {
@@ -12,6 +12,7 @@ function planned(process: Partial<Process> = {}, isConsole = false) {
     pointer: "/process",
     slots,
     rootfs: slot(slots, "rootfs"),
+    devpts: ownDevpts ? slot(slots, "mount of devpts") : undefined,
     console: slot(slots, "console"),
     isConsole,
   });
@@ -44,6 +45,12 @@ test("consoleSize: rows, then columns, 16 bits each, and no pixels", () => {
   const size = new Uint16Array(BigUint64Array.of(BigInt(words[0] as number)).buffer);
   expect([...size]).toEqual([33, 77, 0, 0]);
   expect(sizing.args[1]).toBe(0x5414);
+});
+
+test("a devpts that was mounted for the container is asked itself, whatever is at its place by then", () => {
+  expect(printProgram(planned({}, true, true))[0]).toBe(
+    '$ptmx = openat2($mount of devpts, "ptmx", {0x80102, 0, 0x12}, 0x18)',
+  );
 });
 
 test("/dev/console: made where it is missing, as a file, through no link", () => {

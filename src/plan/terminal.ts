@@ -20,6 +20,8 @@ export interface TerminalContext {
   readonly pointer: string;
   readonly slots: SlotTable;
   readonly rootfs: Slot;
+  /** The devpts that config.mounts has on /dev/pts, where it is still being built. */
+  readonly devpts?: Slot | undefined;
   /** A connected stream socket that the other end of the terminal is sent to. */
   readonly console: Slot;
   /** Make the terminal /dev/console too: for the container's first process. */
@@ -31,7 +33,7 @@ export interface TerminalContext {
  * (TIOCGPTPEER) and never opened by name, so that nothing can be put in its place (CVE-2025-52565).
  */
 export function planTerminal(program: Program, context: TerminalContext): void {
-  const { process, slots, rootfs } = context;
+  const { process, slots, rootfs, devpts } = context;
   const pointer = `${context.pointer}/terminal`;
   const master = slot(slots, "ptmx");
   const terminal = slot(slots, "pty");
@@ -39,7 +41,9 @@ export function planTerminal(program: Program, context: TerminalContext): void {
   const opening = { flags: O_RDWR | O_NOCTTY, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
   const origin = { what: 'open "/dev/pts/ptmx"', pointer };
   const hint = "process.terminal needs a devpts mount on /dev/pts";
-  openAt(program, master, rootfs, "dev/pts/ptmx", opening, origin, { hint });
+  // By the mount's descriptor nothing else can be opened, a device that a racer has put there for example.
+  const [directory, name] = devpts === undefined ? [rootfs, "dev/pts/ptmx"] : [devpts, "ptmx"];
+  openAt(program, master, directory, name, opening, origin, { hint });
   add(
     program,
     { call: "ioctl", args: [master, TIOCSPTLCK, struct("int", 0)], what: "unlock the terminal", pointer },

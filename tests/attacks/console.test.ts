@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import type { Result } from "../helpers/command.ts";
 import type { Config } from "../helpers/config.ts";
-import { closeDescriptor, unixSocket } from "../helpers/sockets.ts";
-import type { Bundle, RunOptions } from "../helpers/suite.ts";
+import { terminal, unixSocket } from "../helpers/sockets.ts";
+import type { Bundle } from "../helpers/suite.ts";
 import { attacks, mustBe, ROUNDS } from "./helpers/attack.ts";
 import { canary } from "./helpers/canary.ts";
 import { LINKS } from "./helpers/links.ts";
@@ -17,26 +17,40 @@ let number = 0;
 function ownDev(config: Config, rootfs: string): void {
   config.mounts = config.mounts.filter(({ destination }) => destination !== "/dev");
   config.process.terminal = true;
-  config.process.args = ["/bin/echo", "said"];
+  config.process.args = ["/bin/sh", "-c", "cut -d' ' -f5 /proc/self/mountinfo | grep /dev/; echo said"];
   for (const dir of ["pts", "other"]) mkdirSync(`${rootfs}/dev/${dir}`, { recursive: true });
   writeFileSync(`${rootfs}/target`, "the target\n");
 }
 
+interface Ended extends Result {
+  /** What the terminal got: where mounts were in /dev, in the container's words. */
+  readonly shown: string;
+}
+
 /** Runs containers with terminals, which it takes and lets go of when they have ended. */
-function consoles(): (b: Bundle, options?: RunOptions) => Result {
+function consoles(): (b: Bundle) => Ended {
   const path = `${home}/tty${++number}`;
   const socket = unixSocket(path, "stream");
   after(() => socket.close());
-  return (b, options = {}) => {
-    const created = create(b, { ...options, flags: ["--console-socket", path] });
-    if (created.status !== 0) return created;
-    const { fds } = socket.accept();
-    const started = start(b, options);
+  return (b) => {
+    const created = create(b, { flags: ["--console-socket", path] });
+    if (created.status !== 0) return { ...created, shown: "" };
+    const tty = terminal(socket.accept().fds[0]!);
+    const started = start(b);
     untilStatus(b, "stopped");
-    for (const fd of fds) closeDescriptor(fd);
+    const shown = textOf(tty);
+    tty.close();
     remove(b, { flags: ["--force"] });
-    return started;
+    return { ...started, shown };
   };
+}
+
+function textOf(tty: ReturnType<typeof terminal>): string {
+  try {
+    return tty.readUntil("said", 200);
+  } catch {
+    return ""; // It has gone elsewhere.
+  }
 }
 
 function writtenTo(rootfs: string): string[] {
@@ -78,7 +92,11 @@ function attemptRace(rounds: number): string[] {
     ["dev/pts", "dev/other"],
     ["dev/console", "dev/link"],
   ]);
-  return raceRounds(race, rounds, () => ({ end: endOf(runWithTerminal(victim)), found: writtenTo(victim.rootfs) }));
+  return raceRounds(race, rounds, () => {
+    const ended = runWithTerminal(victim);
+    const points = ended.shown.split("\r\n").filter((line) => line.startsWith("/dev/"));
+    return { end: `${endOf(ended)} ${points.sort().join(" ")}`, found: writtenTo(victim.rootfs) };
+  });
 }
 
 /** A round is five calls of the runtime. */
