@@ -14,6 +14,7 @@ export function commonTests(test: Test): void {
   lifeCycle(test);
   given(test);
   files(test);
+  building(test);
   groups(test);
 }
 
@@ -223,6 +224,23 @@ function files(test: Test): void {
     success(await podman("build", "--quiet", "--network", "none", ...runtime, "--tag", "localhost/built", context));
     expect(success(await podman("run", "--rm", "--network", "none", "localhost/built")).stdout).toBe("0\n1000\n");
     success(await podman("rmi", "--force", "localhost/built"));
+  });
+}
+
+function building(test: Test): void {
+  test("buildah: a command in a working container, with its exit code, and the image of it", async ({ engine }) => {
+    const buildah = (...args: string[]) => engine.buildah(args);
+    const id = success(await buildah("from", "--isolation", "oci", IMAGE)).stdout.trim();
+    const run = (argv: readonly string[]) =>
+      buildah("run", "--isolation", "oci", "--runtime", engine.runtime.path, "--network", "none", id, "--", ...argv);
+    expect(success(await run(sh("echo built > /made; id -u; cat /made"))).stdout).toBe("0\nbuilt\n");
+    expect((await run(sh("exit 7"))).status).toBe(7);
+    success(await buildah("config", "--cmd", "cat /made", id));
+    success(await buildah("commit", "--quiet", id, "localhost/by-buildah"));
+    success(await buildah("rm", id));
+    const ran = await engine.podman(["run", "--rm", "--network", "none", "localhost/by-buildah"]);
+    expect(success(ran).stdout).toBe("built\n");
+    success(await engine.podman(["rmi", "--force", "localhost/by-buildah"]));
   });
 }
 

@@ -58,9 +58,16 @@ export async function startPodman(runtime: Runtime, options: PodmanOptions) {
   writeFiles(home, runtime, options);
   const holder = await hold(home, options, uid);
 
-  function line(args: readonly string[]): string[] {
+  /** A command line of whoever runs podman. */
+  function asUser(argv: readonly string[]): string[] {
     const cgroup = options.delegated ? intoCgroup(mark) : [];
-    return [...entering(holder.pid), ...cgroup, ...becoming(uid), "podman", ...flags(home, options.who), ...args];
+    return [...entering(holder.pid), ...cgroup, ...becoming(uid), ...argv];
+  }
+  function line(args: readonly string[]): string[] {
+    return asUser(["podman", ...flags(home, options.who), ...args]);
+  }
+  function buildah(args: readonly string[]): Promise<Result> {
+    return commandBeside(asUser(["buildah", ...args]), { cwd: home, env }).finish(60_000);
   }
   function podmanBeside(args: readonly string[], how: CommandOptions = {}): Running {
     return commandBeside(line(args), { cwd: home, ...how, env: { ...env, ...how.env } });
@@ -101,11 +108,13 @@ export async function startPodman(runtime: Runtime, options: PodmanOptions) {
       if (loaded.status !== 0) throw new Error(describeResult(loaded));
       rmSync(archive);
     }
+    const used = await podman(["info", "--format", "{{.Host.OCIRuntime.Path}}"]);
+    if (used.stdout.trim() !== runtime.path) throw new Error(`not ${runtime.path}, but ${describeResult(used)}`);
   } catch (error) {
     throw new Error(`${error}\n${await stop()}`);
   }
   baseline = present();
-  return { runtime, home, mark, env, uid, podman, podmanBeside, here, line, leftovers, stop };
+  return { runtime, home, mark, env, uid, podman, podmanBeside, buildah, here, line, leftovers, stop };
 }
 
 function flags(home: string, who: PodmanOptions["who"]): string[] {
