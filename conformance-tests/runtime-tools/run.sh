@@ -38,7 +38,7 @@ export RUNTIME_TOOLS=/work/programs TSRUN_GUEST=1 TEST_TIME_FACTOR=10 NO_COLOR=1
 exec $bun test ./$tests/suite.test.ts "\$@"
 END
   chmod +x "$directory/work"
-  scripts/guest/run.sh --limit 1200 "$directory" "$@"
+  scripts/guest/run.sh --limit 2400 "$directory" "$@"
   status=$?
   rm -rf "$directory"
   return $status

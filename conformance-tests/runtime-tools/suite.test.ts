@@ -1,8 +1,9 @@
 /** The programs of the OCI runtime-tools suite, one after another: they use fixed paths for their cgroups. */
-import { test as bunTest, expect } from "bun:test";
+import { afterAll, beforeAll, test as bunTest, expect } from "bun:test";
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { slow } from "../../tests/helpers/time.ts";
+import { loadProfile, removeProfile } from "./apparmor.ts";
 import { judge } from "./judge.ts";
 import { readCounts, readExceptions } from "./lists.ts";
 import { CGROUPS, isTrue } from "./machine.ts";
@@ -26,6 +27,9 @@ function runtimeOf(given: string | undefined): string {
   if (given === undefined || given === "") return resolve(here, "../../bin/tsrun");
   return given.includes("/") ? resolve(given) : given;
 }
+
+beforeAll(loadProfile, slow(60_000));
+afterAll(removeProfile, slow(60_000));
 
 for (const program of programs()) {
   const own = exceptions.filter((exception) => exception.program === program);
