@@ -36,7 +36,8 @@ function attempt(options: RunOptions = {}, rounds = COPY_ROUNDS): string[] {
     const result = run(victim, { limit: 5000, ...options });
     const waits = result.status === -1 ? ["it waits for ever"] : [];
     const shown = result.stdout.includes("of the host") ? ["the host's file is copied"] : [];
-    return { end: endOf(result), found: [...waits, ...shown, ...host.changed()] };
+    const files = result.stdout.split("of the image").length - 1;
+    return { end: `${endOf(result)} with ${files} files`, found: [...waits, ...shown, ...host.changed()] };
   });
 }
 

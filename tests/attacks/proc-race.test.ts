@@ -18,6 +18,7 @@ until cd /proc && [ -e self/stat ] || [ $i -ge 500 ]; do i=$((i+1)); done
 [ -z "$(ls irq)" ] || echo "/proc/irq can be listed"
 (: >> sys/kernel/domainname) 2> /dev/null && echo "/proc/sys can be written to"
 [ "$(cat sys/net/ipv4/ip_default_ttl)" = 77 ] || echo "the sysctl was not set"
+echo "mounted on $(grep ' - proc ' self/mountinfo | head -n 1 | cut -d' ' -f5)"
 exit 0
 `;
 
@@ -41,8 +42,10 @@ function attempt(options: RunOptions = {}, rounds = ROUNDS): string[] {
     const result = run(victim, options);
     const target = readFileSync(`${victim.rootfs}/target`, "utf8");
     const written = target === "target\n" ? [] : [`the container's file was written to: ${JSON.stringify(target)}`];
-    const end = result.status === 3 ? "ran and saw no procfs" : endOf(result);
-    return { end, found: [...result.stdout.split("\n").filter((line) => line !== ""), ...written] };
+    const lines = result.stdout.split("\n").filter((line) => line !== "");
+    const places = lines.filter((line) => line.startsWith("mounted on "));
+    const end = result.status === 3 ? "saw no procfs" : `${endOf(result)} ${places.join()}`;
+    return { end, found: [...lines.filter((line) => !places.includes(line)), ...written] };
   });
 }
 
