@@ -82,6 +82,13 @@ export async function startDocker(runtime: Runtime, { flags = [], prepare = () =
     return commandBeside([CLIENT, ...args], { ...options, env: { ...env, ...options.env } });
   }
 
+  /** What dockerd's API answers to a GET. */
+  async function ask<Answer>(path: string): Promise<Answer> {
+    const response = await fetch(`http://docker${path}`, { unix: `${home}/d.sock` });
+    if (!response.ok) throw new Error(`${path}: ${await response.text()}`);
+    return (await response.json()) as Answer;
+  }
+
   function here(argv: readonly string[]): Promise<Result> {
     return commandBeside(inNetwork(argv), { env }).finish();
   }
@@ -137,6 +144,7 @@ export async function startDocker(runtime: Runtime, { flags = [], prepare = () =
     mark,
     env,
     docker,
+    ask,
     dockerBeside,
     here,
     inNetwork,

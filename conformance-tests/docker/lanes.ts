@@ -56,16 +56,27 @@ function lane(engine: Docker, prefix: string, note: Note) {
   return { engine, note, name, docker, runLine, run, output, started, exec, inspect, pidOf, typed };
 }
 
-/** The tests of a file run one after the other: what there is, is of the one that ended. */
+/**
+ * The tests of a file run one after the other: what there is, is of the one that ended. What there is dockerd is asked
+ * without a client: that is after every test, and mostly there is nothing.
+ */
 async function tidy(engine: Docker): Promise<void> {
-  const list = async (...args: string[]) =>
-    success(await engine.docker(args))
-      .stdout.split("\n")
-      .filter(Boolean);
+  const containers = await engine.ask<{ Id: string }[]>("/containers/json?all=true");
   const remove = async (command: readonly string[], names: readonly string[]) => {
     if (names.length > 0) success(await engine.docker([...command, ...names]));
   };
-  await remove(["rm", "--force", "--volumes"], await list("ps", "--all", "--quiet"));
-  await remove(["volume", "rm"], await list("volume", "ls", "--quiet"));
-  await remove(["network", "rm"], await list("network", "ls", "--quiet", "--filter", "type=custom"));
+  await remove(
+    ["rm", "--force", "--volumes"],
+    containers.map(({ Id }) => Id),
+  );
+  const { Volumes } = await engine.ask<{ Volumes: { Name: string }[] | null }>("/volumes");
+  await remove(
+    ["volume", "rm"],
+    (Volumes ?? []).map(({ Name }) => Name),
+  );
+  const networks = await engine.ask<{ Id: string }[]>(`/networks?filters=${encodeURIComponent('{"type":["custom"]}')}`);
+  await remove(
+    ["network", "rm"],
+    networks.map(({ Id }) => Id),
+  );
 }

@@ -51,9 +51,11 @@ test("all capabilities, in the namespace only", async ({ output, note }) => {
 
 test("bridge and exec, volumes and limits", async ({ started, exec, docker, name }) => {
   const volume = name();
-  const id = await started(sleep, ["--network", "bridge", "-v", `${volume}:/data`, "--ulimit", "nofile=100:200"]);
-  const seen = success(await exec(id, sh("echo kept > /data/file && cat /data/file; ulimit -n; ls /sys/class/net")));
-  expect(seen.stdout).toBe("kept\n100\neth0\nlo\n");
+  const id = await started(sleep, ["--network", "bridge", "-v", `${volume}:/data`, "--ulimit", "core=100:200"]);
+  const seen = success(
+    await exec(id, sh("echo kept > /data/file && cat /data/file; grep core /proc/self/limits; ls /sys/class/net")),
+  );
+  expect(seen.stdout).toMatch(/^kept\nMax core file size +100 +200 +bytes *\neth0\nlo\n$/);
   success(await docker("rm", "--force", id));
 });
 
