@@ -98,17 +98,17 @@ function volumes(test: Test): void {
 }
 
 const DOCKERFILE = `FROM busybox
-RUN mkdir /work && echo base > /work/base && echo first > /work/changed && chown -R 1000 /work
-COPY input /work/input
-RUN echo second >> /work/changed && rm /work/base
+RUN mkdir /built && echo base > /built/base && echo first > /built/changed && chown -R 1000 /built
+COPY input /built/input
+RUN echo second >> /built/changed && rm /built/base
 ENV GREETING=hello
-WORKDIR /work
+WORKDIR /built
 RUN echo "$GREETING $(pwd)" > greeting
 USER someone
-RUN id -u > /tmp/uid && echo third >> /work/changed
+RUN id -u > /tmp/uid && echo third >> /built/changed
 CMD ["sh", "-c", "cat changed input greeting /tmp/uid; ls"]
 `;
-const BUILT = "first\nsecond\nthird\nfrom the context\nhello /work\n1000\nchanged\ngreeting\ninput\n";
+const BUILT = "first\nsecond\nthird\nfrom the context\nhello /built\n1000\nchanged\ngreeting\ninput\n";
 
 async function build(
   engine: Docker,
@@ -158,7 +158,7 @@ async function showsLayers({ docker, name }: Lane, image: string): Promise<void>
     .stdout.trim()
     .split("\n")
     .toSorted();
-  expect(changes).toEqual(["A /work/new", "C /work", "C /work/changed", "D /work/input"]);
+  expect(changes).toEqual(["A /built/new", "C /built", "C /built/changed", "D /built/input"]);
   expect(success(await line("--rm", image)).stdout).toBe(BUILT);
   success(await docker("rm", changing));
 }

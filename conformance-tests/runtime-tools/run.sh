@@ -34,7 +34,7 @@ in_guest() {
   cp -a "$RUNTIME_TOOLS" "$directory/programs"
   cat >"$directory/work" <<END
 #!/bin/sh
-export RUNTIME_TOOLS=/work/programs TSRUN_GUEST=1 TEST_TIME_FACTOR=10 NO_COLOR=1
+export RUNTIME_TOOLS="\$PWD/programs" TSRUN_GUEST=1 TEST_TIME_FACTOR=10 NO_COLOR=1
 exec $bun test ./$tests/suite.test.ts "\$@"
 END
   chmod +x "$directory/work"
