@@ -8,6 +8,7 @@ import {
   type Result,
   type Running,
 } from "../../tests/helpers/command.ts";
+import { processesOf } from "../../tests/helpers/leaks.ts";
 import { busyboxImage } from "../lib/image.ts";
 import { leftBehind, removeParentCgroups } from "../lib/leftovers.ts";
 import type { Runtime } from "../lib/runtimes.ts";
@@ -89,6 +90,7 @@ export async function startPodman(runtime: Runtime, options: PodmanOptions) {
     const left = await leftovers();
     const pause = pausePid(home);
     if (pause !== 0) process.kill(pause, "SIGKILL");
+    for (const pid of nameServers(mark)) process.kill(pid, "SIGKILL");
     holder.kill("SIGKILL");
     await holder.finish();
     left.push(...(await settled(() => ownLeftovers(mark, []))));
@@ -124,7 +126,17 @@ function flags(home: string, who: PodmanOptions["who"]): string[] {
 
 /** Shims of containerd, which may run beside, are none of podman's, and the directory of its layers is mounted at times. */
 function ownLeftovers(mark: string, own: readonly number[]): string[] {
-  return leftBehind(mark, own, []).filter((each) => !each.startsWith("socket ") && !each.endsWith(`/${mark}/podman`));
+  return leftBehind(mark, [...own, ...nameServers(mark)], []).filter(
+    (each) => !each.startsWith("socket ") && !each.endsWith(`/${mark}/podman`),
+  );
+}
+
+/** aardvark-dns, which ends by itself some time after the last container with a bridge, or not (podman 4.3). */
+function nameServers(mark: string): number[] {
+  return processesOf(mark).filter((pid) => {
+    const file = `/proc/${pid}/comm`;
+    return existsSync(file) && readFileSync(file, "utf8") === "aardvark-dns\n";
+  });
 }
 
 const LAYERS = /\/storage\/overlay$/;
