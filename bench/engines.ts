@@ -37,6 +37,8 @@ async function measure(rounds: number): Promise<Row[]> {
     const lanes = await Promise.all(dockers.map((docker) => laneOf(docker, containerd)));
     return lanes[0]!.operations.map(({ name }, at) => ({ name, times: inTurns(lanes, at, rounds) }));
   } finally {
+    // Each of them takes the sockets of others' shims for left behind.
+    for (const each of dockers) await each.docker(["rm", "--force", "entered"]);
     const left = [...(await containerd.stop()), ...(await Promise.all(dockers.map((each) => each.stop()))).flat()];
     if (left.length > 0) console.error(`left behind: ${left.join("; ")}`);
   }
