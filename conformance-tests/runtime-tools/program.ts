@@ -60,7 +60,7 @@ export async function runProgram(program: string, runtime: string): Promise<Endi
   );
   const left = leftovers(home, mark, [...containers], read("mounts"));
   const ending = { status: status === 137 ? -1 : status, stdout: read("stdout"), stderr: read("stderr"), left };
-  tidy(home, mark, [...containers]);
+  tidy(home, mark, [...containers], left);
   return ending;
 }
 
@@ -73,13 +73,15 @@ exec ${runtime} --root ${home}/state "$@"
 `;
 }
 
+/** What is in a container's cgroup is not looked for among the processes: then the cgroup is there. */
 function leftovers(home: string, mark: string, containers: readonly string[], mounts: string): string[] {
-  const cgroups = [...containers, ...FIXED_CGROUPS.slice(0, 1)].flatMap(cgroupsOf).filter(isNoParent);
   const points = mounts.split("\n").map((line) => line.split(" ")[4] ?? "");
+  const names = [...containers, ...FIXED_CGROUPS.slice(0, 1)];
+  const cgroups = cgroupsOf("").filter((path) => path.split("/").some((part) => names.includes(part)));
   return [
     ...containers.filter((id) => existsSync(`${home}/state/${id}`)).map((id) => `container ${id}`),
-    ...[mark, ...containers].flatMap(processesOf).map((pid) => `process ${pid}`),
-    ...new Set(cgroups.map((path) => `cgroup ${basename(path)}`)), // Once, not for each hierarchy.
+    ...processesOf(mark).map((pid) => `process ${pid}`),
+    ...new Set(cgroups.filter(isNoParent).map((path) => `cgroup ${basename(path)}`)), // Once, not for each hierarchy.
     ...points.filter((point) => point.includes(mark)).map((point) => `mount ${point.replace(/^.*\/tmp\/[^/]*/, "")}`),
   ];
 }
@@ -88,17 +90,21 @@ function isNoParent(cgroup: string): boolean {
   return !cgroup.endsWith("/testdir/cgrouptest");
 }
 
-function tidy(home: string, mark: string, containers: readonly string[]): void {
+function tidy(home: string, mark: string, containers: readonly string[], left: readonly string[]): void {
   for (const id of containers.filter((id) => existsSync(`${home}/state/${id}`))) {
     command([`${home}/runtime`, "delete", "--force", id]);
   }
-  for (const word of [mark, ...containers]) removeLeaks(word);
+  if (left.length > 0) for (const word of [mark, ...containers]) removeLeaks(word);
   for (const path of FIXED_CGROUPS.flatMap(cgroupsOf)) removeCgroup(path);
   rmSync(home, { recursive: true, force: true });
 }
 
+/** With what a runtime that could not delete its container has left in it. */
 function removeCgroup(path: string): void {
   try {
+    for (const pid of readFileSync(`${path}/cgroup.procs`, "utf8").split("\n")) {
+      if (pid !== "") process.kill(Number(pid), "SIGKILL");
+    }
     rmdirSync(path);
   } catch {
     // It is gone already; or it is in use, and then the next program fails by it.
