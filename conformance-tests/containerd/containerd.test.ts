@@ -308,6 +308,22 @@ test("a user namespace with its maps", ({ run }) => {
   expect(success(result).stdout).toBe(" 0 100000 65536\n 0 100000 65536\n0\nok\n");
 });
 
+for (const snapshotter of ["overlayfs", "native"]) {
+  test(`the snapshotter ${snapshotter}: what a container writes, another one does not see`, ({
+    run,
+    started,
+    exec,
+  }) => {
+    const options = ["--snapshotter", snapshotter];
+    const id = started(["sleep", "1000"], options);
+    success(exec(id, ["sh", "-c", "echo mine > /bin/mine && rm /bin/sleep && cat /bin/mine"]));
+    const { stdout } = success(
+      run(sh("ls /bin/mine /bin/sleep 2>/dev/null; grep ' / / ' /proc/self/mountinfo | wc -l"), options),
+    );
+    expect(stdout).toBe(`/bin/sleep\n${snapshotter === "overlayfs" ? 1 : 0}\n`);
+  });
+}
+
 test("a terminal: its size, what is typed, and its exit code", async ({ runLine, name }) => {
   // ctr sets the size after the start.
   const script = `test -t 0 && test -t 1 && tty
