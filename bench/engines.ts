@@ -78,7 +78,8 @@ function timeOf({ run }: Operation): number {
   const started = performance.now();
   const { exitCode, stderr } = Bun.spawnSync({ cmd: [...argv], env, stdin: "ignore", stdout: "ignore" });
   const time = performance.now() - started;
-  const result: Result = { argv, status: exitCode, stdout: "", stderr: stderr.toString() };
+  const output = { stdout: "", stderr: stderr.toString() };
+  const result: Result = { argv, status: exitCode, signalled: exitCode === null, ...output };
   if (exitCode !== 0) throw new Error(describeResult(result));
   return time;
 }

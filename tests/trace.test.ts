@@ -84,7 +84,8 @@ test(
     // Stages follow one another without a gap, so only a clock outside of tsrun can tell what they leave out.
     const spawning = Math.min(...Array.from({ length: 8 }, () => microseconds(() => command(["/bin/true"]))));
     let best = 0;
-    for (let i = 0; i < 8; i++) {
+    // What others have the machine do meanwhile is in the wall time only: the best of many counts.
+    for (let i = 0; i < 40 && best <= 0.9; i++) {
       const b = bundle();
       let wall = -spawning;
       const events = traced(b, (at, options) => {

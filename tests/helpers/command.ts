@@ -6,6 +6,8 @@ export interface Result {
   readonly argv: readonly string[];
   /** Exit status; 128 + number when a signal ended it, -1 when the time limit did. */
   readonly status: number;
+  /** A signal ended the command itself; what it runs may hand on such a status too. */
+  readonly signalled: boolean;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -41,7 +43,7 @@ export function command(argv: readonly string[], options: CommandOptions = {}): 
       timeout: slow(options.limit ?? 10_000),
       killSignal: "SIGKILL",
     });
-    return { argv, status: statusOf(done), ...files.read() };
+    return { argv, status: statusOf(done), signalled: isSignalled(done), ...files.read() };
   } finally {
     files.close();
   }
@@ -75,7 +77,7 @@ export function commandBeside(argv: readonly string[], options: CommandOptions =
     clearTimeout(timer);
     const output = files.read();
     files.close();
-    return { argv, status: late ? -1 : statusOf(child), ...output };
+    return { argv, status: late ? -1 : statusOf(child), signalled: isSignalled(child), ...output };
   };
   return { pid: child.pid, kill: (signal) => child.kill(signal), finish };
 }
@@ -90,6 +92,10 @@ interface Ended {
   /** A number where the signal has no name: the real-time ones. */
   readonly signalCode?: string | number | null | undefined;
   readonly exitedDueToTimeout?: boolean | undefined;
+}
+
+function isSignalled({ exitCode }: Ended): boolean {
+  return typeof exitCode !== "number";
 }
 
 function statusOf(ended: Ended): number {
