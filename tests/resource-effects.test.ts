@@ -224,7 +224,7 @@ test(
 test(
   "pids.limit stops a fork bomb",
   () => {
-    const b = running({ pids: { limit: 20 } }, "bomb() { bomb | bomb & }; bomb; sleep 1000");
+    const b = running({ pids: { limit: 20 } }, "bomb() { bomb | bomb & }; bomb; exec sleep 1000");
     const hits = () => counter(cgroupFile(b.pid, "pids.events"), "max");
     until(() => hits() > 0, "the limit to be hit");
     for (let round = 0; round < 20; round++) {
