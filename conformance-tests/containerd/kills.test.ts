@@ -56,6 +56,11 @@ function worksAgain(lane: Lane, id: string, program: string): void {
   expect(existsSync(`${engine().home}/state-of-${lane.prefix}/${engine().mark}/${id}`)).toBe(false);
 }
 
+/** By an exit status: what a short program prints ctr 1.6 sometimes loses, with runc too. */
+function mustGoOn(lane: Lane, id: string): void {
+  expect(lane.exec(id, ["sh", "-c", "exit 7"]).status).toBe(7);
+}
+
 test("the runtime, in the middle of create", (lane) =>
   killIn("create", lane, async (id, mortal) => {
     const before = mortal.killed();
@@ -73,8 +78,7 @@ test("the runtime, in the middle of exec: the container goes on", (lane) =>
     success(start(lane, id, mortal.program));
     lane.exec(id, sleep, ["--detach"]);
     expect(lane.status(id)).toBe("RUNNING");
-    const echo = lane.exec(id, ["echo", "goes on"]);
-    expect(echo.stdout).toBe("goes on\n");
+    mustGoOn(lane, id);
   }));
 
 test("the runtime, in the middle of delete", (lane) =>
@@ -87,43 +91,62 @@ test("the runtime, in the middle of delete", (lane) =>
 
 test("shims, while their containers are made", async (lane) => {
   const random = generator(seed);
-  const before = shimSockets();
-  for (let round = 0; round < KILLS; round++) {
-    const id = lane.name();
-    const running = engine().ctrBeside(lane.runLine(["-d"], sleep, id));
-    await until(() => shimsOf(id).length > 0);
-    await Bun.sleep(random() * 120);
-    for (const pid of shimsOf(id)) kill(pid);
-    await running.finish(60_000);
-    await until(() => lane.status(id) !== "RUNNING");
-    worksAgain(lane, id, lane.runtime);
-  }
-  // containerd 1.6 leaves the socket of a shim that was killed.
-  for (const name of shimSockets()) if (!before.includes(name)) rmSync(`${SHIM_SOCKETS}/${name}`);
+  await leavingNoSockets(async () => {
+    for (let round = 0; round < KILLS; round++) {
+      const id = lane.name();
+      const running = engine().ctrBeside(lane.runLine(["-d"], sleep, id));
+      await until(() => shimsOf(id).length > 0);
+      await Bun.sleep(random() * 120);
+      for (const pid of shimsOf(id)) kill(pid);
+      await running.finish(60_000);
+      await until(() => lane.status(id) !== "RUNNING");
+      await worksAgainOrAnother(lane, id);
+    }
+  });
 });
+
+/** containerd 1.6 leaves the socket of a shim that was killed. */
+async function leavingNoSockets(action: () => Promise<void>): Promise<void> {
+  const before = shimSockets();
+  try {
+    await action();
+  } finally {
+    for (const name of shimSockets()) if (!before.includes(name)) rmSync(`${SHIM_SOCKETS}/${name}`);
+  }
+}
+
+/** containerd 1.6 may go on counting a task whose shim was killed before it had answered: its name stays taken, with runc too. */
+async function worksAgainOrAnother(lane: Lane, id: string): Promise<void> {
+  remove(id);
+  const again = start(lane, id, lane.runtime);
+  if (again.status === 0) return worksAgain(lane, id, lane.runtime);
+  expect(again.stderr).toContain("already exists");
+  forget(id);
+  await takesAnother(lane);
+}
 
 test("containerd, while containers are made, entered and removed; one that runs goes on", async (lane) => {
   const random = generator(seed);
   const survivor = lane.started(sleep);
   const pid = lane.pidOf(survivor);
-  const before = shimSockets();
-  for (let round = 0; round < KILLS; round++) {
-    const [made, entered] = [lane.name(), lane.started(sleep)];
-    const running = [
-      engine().ctrBeside(lane.runLine(["-d"], sleep, made)),
-      engine().ctrBeside(["task", "exec", "--exec-id", "e", "--fifo-dir", `${engine().home}/fifo`, entered, "true"]),
-      engine().ctrBeside(["task", "rm", "--force", entered]),
-    ];
-    await Bun.sleep(random() * 200);
-    await engine().killDaemon();
-    for (const each of running) await each.finish(60_000);
-    expect([lane.status(survivor), lane.pidOf(survivor)]).toEqual(["RUNNING", pid]);
-    expect(success(lane.exec(survivor, ["echo", "goes on"])).stdout).toBe("goes on\n");
-    for (const id of [made, entered]) forget(id);
-    await takesAnother(lane);
-  }
-  success(engine().ctr(["task", "rm", "--force", survivor]));
-  for (const name of shimSockets()) if (!before.includes(name)) rmSync(`${SHIM_SOCKETS}/${name}`);
+  await leavingNoSockets(async () => {
+    for (let round = 0; round < KILLS; round++) {
+      const [made, entered] = [lane.name(), lane.started(sleep)];
+      const running = [
+        engine().ctrBeside(lane.runLine(["-d"], sleep, made)),
+        engine().ctrBeside(["task", "exec", "--exec-id", "e", "--fifo-dir", `${engine().home}/fifo`, entered, "true"]),
+        engine().ctrBeside(["task", "rm", "--force", entered]),
+      ];
+      await Bun.sleep(random() * 200);
+      await engine().killDaemon();
+      for (const each of running) await each.finish(60_000);
+      expect([lane.status(survivor), lane.pidOf(survivor)]).toEqual(["RUNNING", pid]);
+      mustGoOn(lane, survivor);
+      for (const id of [made, entered]) forget(id);
+      await takesAnother(lane);
+    }
+    success(engine().ctr(["task", "rm", "--force", survivor]));
+  });
 });
 
 /** containerd that was killed may itself have lost a container in the making, its snapshot, or a shim not asked yet. */
