@@ -11,6 +11,16 @@ export async function inTerminal(
 ): Promise<{ code: number; text: string }> {
   const waiting = [...reactions];
   let text = "";
+  let resizing: Timer | undefined;
+  /** Again and again: a client that does not listen yet is told of a change only once (SIGWINCH). */
+  const resize = (terminal: Bun.Terminal, columns: number, lines: number) => {
+    terminal.resize(columns, lines);
+    clearInterval(resizing);
+    resizing = setInterval(() => {
+      terminal.resize(columns, lines - 1);
+      terminal.resize(columns, lines);
+    }, 500);
+  };
   const child = Bun.spawn([...argv], {
     ...(env === undefined ? {} : { env }),
     terminal: {
@@ -21,13 +31,14 @@ export async function inTerminal(
         if (!waiting[0]?.[0].test(text)) return;
         const [, typed] = waiting.shift()!;
         if (typeof typed === "string") terminal.write(typed);
-        else terminal.resize(...typed);
+        else resize(terminal, ...typed);
       },
     },
   });
   const timer = setTimeout(() => child.kill("SIGKILL"), slow(30_000));
   const code = await child.exited;
   clearTimeout(timer);
+  clearInterval(resizing);
   child.terminal?.close();
   return { code, text };
 }
