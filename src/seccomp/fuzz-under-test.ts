@@ -5,7 +5,8 @@
  */
 import fc from "fast-check";
 import { SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_THREAD, X32_SYSCALL_BIT } from "../abi/seccomp.ts";
-import type { Seccomp, SeccompAction, SeccompArch, SeccompOperator } from "../spec/types.ts";
+import { SECCOMP_ACTIONS, SECCOMP_ARCHITECTURES, SECCOMP_OPERATORS } from "../spec/seccomp-names.ts";
+import type { Seccomp, SeccompAction } from "../spec/types.ts";
 import { architecture } from "./architectures.ts";
 import { compileSeccomp, decisionsFor } from "./compile.ts";
 import type { Decisions } from "./decisions.ts";
@@ -39,52 +40,8 @@ function mustBeNone(found: readonly string[]): void {
 }
 
 /** The actions whose data can be told apart; SCMP_ACT_NOTIFY is none for a default. */
-const DEFAULTS: readonly SeccompAction[] = [
-  "SCMP_ACT_ALLOW",
-  "SCMP_ACT_ERRNO",
-  "SCMP_ACT_KILL",
-  "SCMP_ACT_KILL_PROCESS",
-  "SCMP_ACT_KILL_THREAD",
-  "SCMP_ACT_LOG",
-  "SCMP_ACT_TRACE",
-  "SCMP_ACT_TRAP",
-];
-const ACTIONS: readonly SeccompAction[] = [...DEFAULTS, "SCMP_ACT_NOTIFY"];
-const OPERATORS: readonly SeccompOperator[] = [
-  "SCMP_CMP_EQ",
-  "SCMP_CMP_NE",
-  "SCMP_CMP_LT",
-  "SCMP_CMP_LE",
-  "SCMP_CMP_GT",
-  "SCMP_CMP_GE",
-  "SCMP_CMP_MASKED_EQ",
-];
+const DEFAULTS: readonly SeccompAction[] = SECCOMP_ACTIONS.filter((action) => action !== "SCMP_ACT_NOTIFY");
 const NATIVE = "SCMP_ARCH_X86_64";
-export const ARCHITECTURES: readonly SeccompArch[] = [
-  NATIVE,
-  "SCMP_ARCH_X86",
-  "SCMP_ARCH_X32",
-  "SCMP_ARCH_ARM",
-  "SCMP_ARCH_AARCH64",
-  "SCMP_ARCH_LOONGARCH64",
-  "SCMP_ARCH_M68K",
-  "SCMP_ARCH_MIPS",
-  "SCMP_ARCH_MIPS64",
-  "SCMP_ARCH_MIPS64N32",
-  "SCMP_ARCH_MIPSEL",
-  "SCMP_ARCH_MIPSEL64",
-  "SCMP_ARCH_MIPSEL64N32",
-  "SCMP_ARCH_PPC",
-  "SCMP_ARCH_PPC64",
-  "SCMP_ARCH_PPC64LE",
-  "SCMP_ARCH_S390",
-  "SCMP_ARCH_S390X",
-  "SCMP_ARCH_SH",
-  "SCMP_ARCH_SHEB",
-  "SCMP_ARCH_PARISC",
-  "SCMP_ARCH_PARISC64",
-  "SCMP_ARCH_RISCV64",
-];
 /** Neighbours, calls of old architectures that go through socketcall and ipc, and one that nobody has. */
 const FEW_NAMES = "read write close personality clone socket accept4 semop shmat openat kcmp membarrier nonsense".split(
   " ",
@@ -103,11 +60,11 @@ interface Sizes {
 
 function profilesOf({ names, rules, conditions, architectures }: Sizes): fc.Arbitrary<Seccomp> {
   const value = fc.oneof({ weight: 3, arbitrary: fc.constantFrom(...EDGES) }, fc.bigInt(0n, 2n ** 64n - 1n));
-  const condition = fc.record({ index: fc.nat(5), op: fc.constantFrom(...OPERATORS), value, valueTwo: value });
+  const condition = fc.record({ index: fc.nat(5), op: fc.constantFrom(...SECCOMP_OPERATORS), value, valueTwo: value });
   const rule = fc.record(
     {
       names: fc.uniqueArray(fc.constantFrom(...names), { minLength: 1, maxLength: 4 }),
-      action: fc.constantFrom(...ACTIONS),
+      action: fc.constantFrom(...SECCOMP_ACTIONS),
       errnoRet: fc.nat(MAX_ERRNO),
       args: fc.array(condition, { maxLength: conditions }),
     },
@@ -117,7 +74,7 @@ function profilesOf({ names, rules, conditions, architectures }: Sizes): fc.Arbi
     {
       defaultAction: fc.constantFrom(...DEFAULTS),
       defaultErrnoRet: fc.nat(MAX_ERRNO),
-      architectures: fc.uniqueArray(fc.constantFrom(...ARCHITECTURES), { maxLength: architectures }),
+      architectures: fc.uniqueArray(fc.constantFrom(...SECCOMP_ARCHITECTURES), { maxLength: architectures }),
       syscalls: fc.array(rule, { maxLength: rules }),
     },
     { requiredKeys: ["defaultAction", "syscalls"] },
@@ -126,7 +83,7 @@ function profilesOf({ names, rules, conditions, architectures }: Sizes): fc.Arbi
 
 export const smallProfiles = profilesOf({ names: FEW_NAMES, rules: 6, conditions: 2, architectures: 3 });
 
-const allNames = [...new Set(ARCHITECTURES.flatMap((name) => [...architecture(name).numbers.keys()]))];
+const allNames = [...new Set(SECCOMP_ARCHITECTURES.flatMap((name) => [...architecture(name).numbers.keys()]))];
 export const largeProfiles = fc.oneof(
   smallProfiles,
   profilesOf({ names: [...FEW_NAMES, ...allNames], rules: 40, conditions: 4, architectures: 6 }),
