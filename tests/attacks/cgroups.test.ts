@@ -1,7 +1,8 @@
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { type Config, grant, unshare } from "../helpers/config.ts";
 import { mustSucceed, type RunOptions } from "../helpers/suite.ts";
 import { type Attempt, attacks, mustBe } from "./helpers/attack.ts";
+import { CGROUP, delegatedCgroup, NO_V2, SYS, V2 } from "./helpers/cgroups.ts";
 
 const { attack, weakened, bundle, started, run, exec, mark, after, state } = attacks("hostile-cgroups");
 
@@ -13,34 +14,9 @@ const mapped = (config: Config): void => {
   config.linux.gidMappings = [{ containerID: 0, hostID: MAPPED, size: 65536 }];
 };
 
-/** Where v2 is on the host, if it is anywhere. */
-const V2 = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].find(
-  (path) => existsSync(`${path}/cgroup.procs`) && existsSync(`${path}/cgroup.controllers`),
-);
-const skip = V2 === undefined && "this machine has no cgroup v2";
-
 let number = 0;
 
-/** Makes a cgroup that belongs to the container's root, as one delegated to a user does. */
-function delegated(): string {
-  const path = `${V2}/${mark}theirs${++number}`;
-  mkdirSync(path, { recursive: true });
-  after(() => {
-    for (const inner of readdirSync(path, { withFileTypes: true }))
-      if (inner.isDirectory()) rmdirSync(`${path}/${inner.name}`);
-    rmdirSync(path);
-  });
-  for (const file of ["", "/cgroup.procs", "/cgroup.subtree_control"]) chownSync(`${path}${file}`, MAPPED, MAPPED);
-  return path;
-}
-
-const SYS = {
-  destination: "/sys",
-  type: "none",
-  source: "/sys",
-  options: ["rbind", "nosuid", "noexec", "nodev", "ro"],
-};
-const OPTIONS = ["nosuid", "noexec", "nodev", "relatime", "ro"];
+const delegated = (): string => delegatedCgroup(`${mark}theirs${++number}`, MAPPED, MAPPED, after);
 
 /** A user namespace, the host's sysfs and a mount of cgroups, as spec --rootless writes them. */
 const writing =
@@ -50,12 +26,7 @@ const writing =
     const b = bundle((config) => {
       mapped(config);
       if (hasNamespace) unshare(config, "cgroup");
-      config.mounts.push(SYS, {
-        destination: "/sys/fs/cgroup",
-        type: "cgroup",
-        source: "cgroup",
-        options: [...options],
-      });
+      config.mounts.push(SYS, { ...CGROUP, options: [...options] });
       const inside = theirs.replace(/^\/sys\/fs\/cgroup\/(unified\/)?/, "");
       const script = `for d in $(find /sys/fs/cgroup -name '${inside}' -maxdepth 3 2>/dev/null) /sys/fs/cgroup /sys/fs/cgroup/unified; do
         mkdir $d/made 2>&1 | grep -v -e 'File exists' -e 'No such' ; [ -d $d/made ] && echo "made $d/made"; done; touch /sys/kernel/made 2>&1`;
@@ -74,10 +45,10 @@ attack(
   "a user namespace without a cgroup namespace: nothing is made below /sys/fs/cgroup, asked for read-only or not",
   () => {
     // Cgroups of the user that are none of the container's would have been its to write to.
-    mustBe([], writing(false, OPTIONS)({}));
-    mustBe([], writing(false, OPTIONS.slice(0, -1))({}));
+    mustBe([], writing(false, CGROUP.options)({}));
+    mustBe([], writing(false, CGROUP.options.slice(0, -1))({}));
   },
-  { skip },
+  { skip: NO_V2 },
 );
 
 attack(
@@ -85,9 +56,9 @@ attack(
   "a user namespace with a cgroup namespace: read-only is read-only",
   () => {
     // The same, of the container's own cgroup.
-    mustBe([], writing(true, OPTIONS)({}));
+    mustBe([], writing(true, CGROUP.options)({}));
   },
-  { skip },
+  { skip: NO_V2 },
 );
 
 if (V2 !== undefined) {
@@ -101,7 +72,7 @@ if (V2 !== undefined) {
         to: "unprivileged && !hasCgroupNamespace(context) ? 0 : wanted",
       },
     ],
-    writing(false, OPTIONS.slice(0, -1)),
+    writing(false, CGROUP.options.slice(0, -1)),
   );
 }
 

@@ -1,43 +1,17 @@
-import { chownSync, existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { unshare } from "../helpers/config.ts";
 import { asUser, GID, onlyItself, ownDirectory, UID } from "../helpers/ordinary-user.ts";
 import { type Attempt, attacks, mustBe } from "./helpers/attack.ts";
+import { CGROUP, delegatedCgroup, NO_V2, SYS, V2 } from "./helpers/cgroups.ts";
 
 const { attack, weakened, bundle, run, mark, root, home, after } = attacks("rootless-cgroups");
 
 ownDirectory(root);
 
-const V2 = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].find((path) => existsSync(`${path}/cgroup.controllers`));
-const skip = V2 === undefined && "this machine has no cgroup v2";
-
 let number = 0;
 
-/** A cgroup that belongs to the user, as its other programs have. */
-function ofTheUser(): string {
-  const path = `${V2}/${mark}theirs${++number}`;
-  mkdirSync(path);
-  after(() => {
-    for (const { name } of readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory()))
-      rmdirSync(`${path}/${name}`);
-    rmdirSync(path);
-  });
-  for (const file of ["", "/cgroup.procs", "/cgroup.subtree_control"]) chownSync(`${path}${file}`, UID, GID);
-  return path;
-}
-
-/** The mounts of `spec --rootless`. */
-const SYS = {
-  destination: "/sys",
-  type: "none",
-  source: "/sys",
-  options: ["rbind", "nosuid", "noexec", "nodev", "ro"],
-};
-const CGROUP = {
-  destination: "/sys/fs/cgroup",
-  type: "cgroup",
-  source: "cgroup",
-  options: ["nosuid", "noexec", "nodev", "relatime", "ro"],
-};
+/** As the other programs of the user have. */
+const ofTheUser = (): string => delegatedCgroup(`${mark}theirs${++number}`, UID, GID, after);
 
 const writing =
   (hasNamespace: boolean, options: readonly string[]): Attempt =>
@@ -74,7 +48,7 @@ attack(
     mustBe([], writing(false, CGROUP.options)({}));
     mustBe([], writing(false, CGROUP.options.slice(0, -1))({}));
   },
-  { skip },
+  { skip: NO_V2 },
 );
 
 attack(
@@ -84,7 +58,7 @@ attack(
     // The same, of the container's own.
     mustBe([], writing(true, CGROUP.options)({}));
   },
-  { skip },
+  { skip: NO_V2 },
 );
 
 if (V2 !== undefined) {
