@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { privatePlaces } from "../lib/containerd.ts";
 import type { Runtime } from "../lib/runtimes.ts";
 import { snippet } from "../lib/snippet.ts";
 
@@ -18,17 +19,7 @@ export function configuration(home: string, runtime: Runtime, pause: string): st
   const handler = snippet("/etc/containerd/config.toml")
     .replace("version = 2\n", "")
     .replace(/BinaryName = .*/, `BinaryName = "${runtime.path}"\nRoot = "${home}/runtime"`);
-  return `version = 2
-root = "${home}/root"
-state = "${home}/state"
-oom_score = 0
-[grpc]
-  address = "${home}/c.sock"
-[ttrpc]
-  address = "${home}/c.sock.ttrpc"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "${home}/opt"
-[${cri}]
+  return `${privatePlaces(home)}[${cri}]
   sandbox_image = "${pause}"
   disable_apparmor = ${!existsSync("/sys/kernel/security/apparmor")}
   restrict_oom_score_adj = true

@@ -1,11 +1,7 @@
 #!/bin/sh
 # containerd's CRI with the machine's own cgroups, in a mount namespace of its own. As root. Arguments go to bun test.
 set -u
-here=$(dirname "$(realpath "$0")")
-cd "$here/../.." || exit 1
-case $(uname -m) in aarch64) bun=bun-linux-aarch64 ;; *) bun=bun-linux-x64 ;; esac
-bun=node_modules/@oven/$bun/bin/bun
-[ "$(id -u)" = 0 ] || { echo "run.sh: containers need root here" >&2; exit 1; }
+. "$(dirname "$(realpath "$0")")/../lib/prepare.sh"
 CRI_CLIENT=$(scripts/go-programs.sh ./conformance-tests/cri) || exit 1
 export CRI_CLIENT
 

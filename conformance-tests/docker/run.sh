@@ -2,11 +2,7 @@
 # dockerd with the machine's own cgroups, then what has to do with them again where there is only cgroup v2; each in a mount
 # namespace of its own. As root. Arguments, if there are any, are for bun test.
 set -u
-here=$(dirname "$(realpath "$0")")
-cd "$here/../.." || exit 1
-case $(uname -m) in aarch64) bun=bun-linux-aarch64 ;; *) bun=bun-linux-x64 ;; esac
-bun=node_modules/@oven/$bun/bin/bun
-[ "$(id -u)" = 0 ] || { echo "run.sh: containers need root here" >&2; exit 1; }
+. "$(dirname "$(realpath "$0")")/../lib/prepare.sh"
 tests=./conformance-tests/docker
 [ $# -gt 0 ] || set -- $tests
 
@@ -16,7 +12,6 @@ status=0
 unshare -m --propagation private sh -c "$OWN"' && exec "$@"' sh "$bun" test --timeout 120000 "$@" || status=1
 # It was cgroup v2 already, or some tests only.
 [ "$*" = $tests ] && [ ! -e /sys/fs/cgroup/cgroup.procs ] || exit $status
-V2='umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup'
 unshare -m --propagation private sh -c "$OWN && $V2"' && exec "$@"' sh \
   "$bun" test --timeout 120000 $tests/run.test.ts $tests/limits.test.ts \
   -t '(life of a|pause|top lists|is given|namespaces|exec: user|device|limits that|oom-score|137)' || status=1

@@ -29,7 +29,7 @@ export interface Containerd {
 /** A containerd whose root, state, configuration and socket are in `home`; a second one goes on where the first ended. */
 export async function startContainerd(home: string, options: ContainerdOptions = {}): Promise<Containerd> {
   const socket = `${home}/c.sock`;
-  writeFileSync(`${home}/config.toml`, options.configuration ?? configuration(home));
+  writeFileSync(`${home}/config.toml`, options.configuration ?? `${WITHOUT_CRI}${privatePlaces(home)}`);
   const argv = [...(options.wrapper ?? []), "containerd", "--config", `${home}/config.toml`, "--log-level", "info"];
   const daemon = commandBeside(argv, { env: options.env ?? PLAIN_ENV });
   await answers(daemon, "containerd", () => command(["ctr", "--address", socket, "version"]).status === 0);
@@ -60,12 +60,14 @@ export async function answers(daemon: Running, name: string, isUp: () => boolean
   }
 }
 
-function configuration(home: string): string {
+const WITHOUT_CRI = 'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n';
+
+/** The beginning of a config.toml: everything that this containerd has is below `home`. */
+export function privatePlaces(home: string): string {
   return `version = 2
 root = "${home}/root"
 state = "${home}/state"
 oom_score = 0
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
   address = "${home}/c.sock"
 [ttrpc]

@@ -6,11 +6,8 @@
 #
 # RUNTIME: another tsrun, by its path; or runc or crun, which the guest's lane leaves out. LANES="v1 v2 guest": only these.
 set -u
-here=$(dirname "$(realpath "$0")")
-cd "$here/../.." || exit 1
+. "$(dirname "$(realpath "$0")")/../lib/prepare.sh"
 tests=conformance-tests/runtime-tools
-bun=node_modules/@oven/bun-linux-x64/bin/bun
-[ "$(id -u)" = 0 ] || { echo "run.sh: containers need root here" >&2; exit 1; }
 if [ "$(uname -m)" != x86_64 ]; then
   echo "skipped: runtime-tools: the suite has a root file system for its containers on x86-64 only"
   echo "(skip) runtime-tools"
@@ -44,7 +41,6 @@ END
   return $status
 }
 
-V2='umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup'
 lane() {
   view=$1
   shift
