@@ -5,6 +5,11 @@
  * the real entry point. `auxiliaryValue(AT_FLAGS)` then reads it; 0 means that the program was not built this way.
  * The environment changes on the way, see OPTION.
  *
+ * It asks the kernel to read the program into huge pages (madvise(2), MADV_HUGEPAGE): half of the time of a short command
+ * went into mapping some 4,000 pages of Bun, one by one, and unmapping them. A file system with large folios (XFS, ext4
+ * since Linux 6.16) then maps 2 MiB at once, if file and memory are laid out alike, see `alignToHugePages`. What the
+ * page cache holds already stays as it is, so `make build` and `make install` drop what they wrote from it.
+ *
  * It also makes the signals wait that tsrun may have to pass on: Bun has a thread before the first line of JavaScript, and
  * the kernel gives a signal to any thread that does not block it. A thread inherits the mask of its maker. See
  * src/terminal/foreground.ts, whose mask this is (0xfffffffe1affeb07, all but OWN_SIGNALS).
@@ -21,7 +26,8 @@ import type { Arch } from "../src/abi/syscalls.ts";
 const OPTION = "BUN_JSC_useBaselineJIT=0";
 
 /**
- * 196 bytes, then 8 for the distance to the real entry point, 8 for the address of libc's `environ`, and the option.
+ * 218 bytes, then 8 each for the distance to the real entry point, the address of libc's `environ`, the address of the
+ * program and its length, and the option.
  * Whatever starts a program leaves rdx and rsp for it; the other registers are free.
  *
  *     entry:   mov  r8, rdx
@@ -36,6 +42,13 @@ const OPTION = "BUN_JSC_useBaselineJIT=0";
  *              pop  rax
  *              syscall
  *              pop  rax
+ *              mov  rdi, [rip+distance+16]    # the program
+ *              mov  rsi, [rip+distance+24]    # its length
+ *              push 14                        # MADV_HUGEPAGE
+ *              pop  rdx
+ *              push 28                        # madvise; what it returns does not matter
+ *              pop  rax
+ *              syscall
  *              push 7                         # RLIMIT_NOFILE
  *              pop  rsi
  *              xor  edi, edi                  # this process
@@ -49,7 +62,7 @@ const OPTION = "BUN_JSC_useBaselineJIT=0";
  *              test eax, eax
  *              jz   1f
  *              xor  ecx, ecx
- *     1:       lea  r9, [rip+distance+16]     # the option
+ *     1:       lea  r9, [rip+distance+32]     # the option
  *              mov  rsi, rsp                  # argc, argv and envp move down by two words
  *              sub  rsp, 16
  *              mov  rdi, rsp
@@ -90,14 +103,14 @@ const OPTION = "BUN_JSC_useBaselineJIT=0";
  *     distance: .quad
  */
 const stubX86_64 =
-  "4989d048b807ebff1afeffffff5031ff4889e631d26a08415a6a0e580f05586a075e31ff31d24883ec104989" +
-  "e2b82e0100000f05595e85c0740231c94c8d0d910000004889e64883ec104889e7488b164883c202488b0648" +
-  "89074883c6084883c70848ffca75ed488b055e000000488938488b064885c074184883c608813842554e5f75" +
-  "034c89c84889074883c708ebe04c890f4c894f08488b46084885c074104883f80874064883c610ebeb48894e" +
-  "104c89c2488d0545ffffff48030502000000ffe0";
+  "4989d048b807ebff1afeffffff5031ff4889e631d26a08415a6a0e580f0558488b3dc4000000488b35c50000" +
+  "006a0e5a6a1c580f056a075e31ff31d24883ec104989e2b82e0100000f05595e85c0740231c94c8d0da10000" +
+  "004889e64883ec104889e7488b164883c202488b064889074883c6084883c70848ffca75ed488b055e000000" +
+  "488938488b064885c074184883c608813842554e5f75034c89c84889074883c708ebe04c890f4c894f08488b" +
+  "46084885c074104883f80874064883c610ebeb48894e104c89c2488d052fffffff48030502000000ffe0";
 
 /**
- * 216 bytes, then the same three. Whatever starts a program leaves x0 and sp for it.
+ * 236 bytes, then the same five. Whatever starts a program leaves x0 and sp for it.
  *
  *     entry:   mov  x9, x0
  *              movn x10, 0x14f8               // signals: 0xfffffffe1affeb07
@@ -111,6 +124,11 @@ const stubX86_64 =
  *              mov  x8, 135                   // rt_sigprocmask
  *              svc  0
  *              add  sp, sp, 16
+ *              ldr  x0, distance+16           // the program
+ *              ldr  x1, distance+24           // its length
+ *              mov  x2, 14                    // MADV_HUGEPAGE
+ *              mov  x8, 233                   // madvise; what it returns does not matter
+ *              svc  0
  *              mov  x0, 0                     // this process
  *              mov  x1, 7                     // RLIMIT_NOFILE
  *              mov  x2, 0                     // only ask
@@ -121,7 +139,7 @@ const stubX86_64 =
  *              ldp  x10, x12, [sp], 16        // the soft limit, kept; the hard limit, not needed
  *              cbz  x0, 1f
  *              mov  x10, 0
- *     1:       adr  x13, distance+16          // the option
+ *     1:       adr  x13, distance+32          // the option
  *              mov  x14, sp                   // argc, argv and envp move down by two words
  *              sub  sp, sp, 16
  *              mov  x15, sp
@@ -157,41 +175,48 @@ const stubX86_64 =
  */
 const stubAarch64 =
   "e90300aa0a9f8292ea5fa3f2caffdff2ea0f1ff8000080d2e1030091020080d2030180d2e81080d2010000d4" +
-  "ff430091000080d2e10080d2020080d2ff4300d1e3030091a82080d2010000d4ea33c1a8400000b40a0080d2" +
-  "8d040010ee030091ff4300d1ef030091cb0140f96b090091cc8540f8ec8500f86b0500f1a1ffff540c030058" +
-  "8f0100f951a88a52d1e9ab72cc8540f8cc0000b4900140b91f02116bac018c9aec8500f8faffff17ed3500a9" +
-  "cc0541f88c0000b49f2100f1a1ffff54ca811ff8e00309aad0f9ff10710000581002118b00021fd6";
+  "ff4300916006005881060058c20180d2281d80d2010000d4000080d2e10080d2020080d2ff4300d1e3030091" +
+  "a82080d2010000d4ea33c1a8400000b40a0080d20d050010ee030091ff4300d1ef030091cb0140f96b090091" +
+  "cc8540f8ec8500f86b0500f1a1ffff540c0300588f0100f951a88a52d1e9ab72cc8540f8cc0000b4900140b9" +
+  "1f02116bac018c9aec8500f8faffff17ed3500a9cc0541f88c0000b49f2100f1a1ffff54ca811ff8e00309aa" +
+  "30f9ff10710000581002118b00021fd6";
 
 const ELF_MAGIC = 0x464c457f;
 const ELFCLASS64 = 2;
 const MACHINES: Record<Arch, number> = { "x86-64": 62, aarch64: 183 };
 const PT_LOAD = 1;
 const PT_NOTE = 4;
+const PF_W = 2;
 const PF_R_X = 5;
 const HEADER_SIZE = 56;
+const SECTION_SIZE = 64;
+const HUGE_PAGE = 2 ** 21;
 
 interface Segment {
   at: number;
   type: number;
+  flags: number;
+  address: number;
   end: number;
   align: number;
 }
 
 /**
- * The ELF executable `file` with the stub at its entry.
+ * The ELF executable `original` with the stub at its entry.
  *
  * @throws Error when the file is not laid out as expected: better no program than one that cannot start.
  */
-export function addEntryStub(file: Uint8Array, arch: Arch): Uint8Array {
-  const segments = readSegments(file, arch);
-  const note = segments.at(-1);
+export function addEntryStub(original: Uint8Array, arch: Arch): Uint8Array {
+  const note = readSegments(original, arch).at(-1);
   if (note?.type !== PT_NOTE) throw new Error("cannot add an entry stub: the last program header is not a PT_NOTE");
-  const loads = segments.filter((segment) => segment.type === PT_LOAD);
+  const file = alignToHugePages(original, arch);
+  const loads = loadedSegments(file, arch);
   const align = Math.max(...loads.map((segment) => segment.align));
   if (loads.length === 0 || align < 4096) throw new Error("cannot add an entry stub: no aligned PT_LOAD");
+  const start = loads[0]!.address - (loads[0]!.address % align);
   const address = roundUp(Math.max(...loads.map((segment) => segment.end)), align);
   const offset = roundUp(file.length, align);
-  const stub = stubFor(arch, readNumber(file, 24) - address, addressOfEnviron(file));
+  const stub = stubFor(arch, [readNumber(file, 24) - address, addressOfEnviron(file), start, address - start]);
 
   const result = new Uint8Array(offset + stub.length);
   result.set(file);
@@ -205,20 +230,44 @@ export function addEntryStub(file: Uint8Array, arch: Arch): Uint8Array {
   return result;
 }
 
+/**
+ * `file` with a gap before its code (and whatever else is not written to), so that a huge page of memory is one of the
+ * file: less than 2 MiB of zeros each. What is written to is copied page by page anyway.
+ */
+function alignToHugePages(file: Uint8Array, arch: Arch): Uint8Array {
+  const shared = loadedSegments(file, arch).filter(({ flags }) => (flags & PF_W) === 0);
+  return shared.reduce((result, { at }) => {
+    const offset = readNumber(result, at + 8);
+    const gap = (readNumber(result, at + 16) - offset) % HUGE_PAGE;
+    return insertGap(result, arch, offset, (gap + HUGE_PAGE) % HUGE_PAGE);
+  }, file);
+}
+
+/** `file` with `gap` zeros at `offset`: everything that names a later place of the file is changed with it. */
+function insertGap(file: Uint8Array, arch: Arch, offset: number, gap: number): Uint8Array {
+  const result = new Uint8Array(file.length + gap);
+  result.set(file.subarray(0, offset));
+  result.set(file.subarray(offset), offset + gap);
+  const view = new DataView(result.buffer);
+  const move = (at: number) => {
+    const place = readNumber(result, at);
+    if (place >= offset) view.setBigUint64(at, BigInt(place + gap), true);
+  };
+  for (const { at } of readSegments(file, arch)) move(at + 8);
+  move(40);
+  for (const at of sectionsOf(result)) move(at + 24);
+  return result;
+}
+
 /** The stub without the distance at its end, in hexadecimal. */
 export function stubCode(arch: Arch): string {
   return arch === "x86-64" ? stubX86_64 : stubAarch64;
 }
 
-function stubFor(arch: Arch, distance: number, environ: number): Uint8Array {
+function stubFor(arch: Arch, numbers: number[]): Uint8Array {
   const code = Buffer.from(stubCode(arch), "hex");
-  const stub = new Uint8Array(code.length + 16 + OPTION.length + 1);
-  stub.set(code);
-  stub.set(Buffer.from(OPTION), code.length + 16);
-  const view = new DataView(stub.buffer);
-  view.setBigInt64(code.length, BigInt(distance), true);
-  view.setBigInt64(code.length + 8, BigInt(environ), true);
-  return stub;
+  const words = Buffer.from(BigInt64Array.from(numbers, BigInt).buffer);
+  return new Uint8Array(Buffer.concat([code, words, Buffer.from(`${OPTION}\0`)]));
 }
 
 /**
@@ -229,7 +278,7 @@ function addressOfEnviron(file: Uint8Array): number {
   const SHT_DYNSYM = 11;
   const SYMBOL_SIZE = 24;
   const view = new DataView(file.buffer, file.byteOffset, file.length);
-  const sections = Array.from({ length: view.getUint16(60, true) }, (_, i) => readNumber(file, 40) + i * 64);
+  const sections = sectionsOf(file);
   const table = sections.find((at) => view.getUint32(at + 4, true) === SHT_DYNSYM);
   if (table === undefined) throw new Error("cannot add an entry stub: no dynamic symbols");
   const names = readNumber(file, sections[view.getUint32(table + 40, true)]! + 24);
@@ -252,9 +301,21 @@ function readSegments(file: Uint8Array, arch: Arch): Segment[] {
   const first = readNumber(file, 32);
   return Array.from({ length: view.getUint16(56, true) }, (_, i) => {
     const at = first + i * HEADER_SIZE;
-    const end = readNumber(file, at + 16) + readNumber(file, at + 40);
-    return { at, type: view.getUint32(at, true), end, align: readNumber(file, at + 48) };
+    const address = readNumber(file, at + 16);
+    const end = address + readNumber(file, at + 40);
+    const [type, flags] = [view.getUint32(at, true), view.getUint32(at + 4, true)];
+    return { at, type, flags, address, end, align: readNumber(file, at + 48) };
   });
+}
+
+function loadedSegments(file: Uint8Array, arch: Arch): Segment[] {
+  return readSegments(file, arch).filter(({ type }) => type === PT_LOAD);
+}
+
+/** Where the section headers are. */
+function sectionsOf(file: Uint8Array): number[] {
+  const count = new DataView(file.buffer, file.byteOffset).getUint16(60, true);
+  return Array.from({ length: count }, (_, i) => readNumber(file, 40) + i * SECTION_SIZE);
 }
 
 /** The 64-bit number at `at`. */
