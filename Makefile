@@ -84,9 +84,11 @@ integration: build ## the tests in tests/ only; needs root
 bench: test-setup build ## compare with runc and crun; needs root
 	$(bun) bench/bench.ts
 
+# FLAGS=--quick for few runs, and no change of the document. Engines put files into /run and /etc/docker, whatever they are told.
 bench-engines: test-setup build ## compare with runc what users of engines wait for, into docs/engines.md; needs root
-	unshare -m --propagation private sh -c 'mount -t tmpfs none /run && mount -t tmpfs none /etc/docker && exec "$$@"' sh \
-	  $(bun) bench/engines.ts --document
+	CRI_CLIENT=$$(scripts/go-programs.sh ./conformance-tests/cri) && export CRI_CLIENT && \
+	  unshare -m --propagation private sh -c 'mount -t tmpfs none /run && mount -t tmpfs none /etc/docker && exec "$$@"' sh \
+	  $(bun) bench/engines.ts $(or $(FLAGS),--document)
 
 demo: build ## build, then show a container without an image; needs root
 	@scripts/demo.sh

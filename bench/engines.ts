@@ -1,19 +1,23 @@
 /**
- * What users of engines wait for: wall times of `ctr run`, `docker run` and `docker exec` with tsrun and with runc, in turns
- * in one sitting. `bun bench/engines.ts [--quick] [--document]`, as root, while the machine does nothing else; --document puts the
- * table into docs/engines.md. `RUNTIME=/path` measures that one in the place of bin/tsrun.
+ * What users of engines wait for: wall times of ctr, docker, podman and the CRI with tsrun and with runc, in turns in one
+ * sitting: `make bench-engines`, while the machine does nothing else. --document puts the table into docs/engines.md.
+ * `RUNTIME=/path` measures that one in the place of bin/tsrun.
  */
 import { readFileSync, writeFileSync } from "node:fs";
-import { IMAGE as CTR_IMAGE, type Engine, startEngine } from "../conformance-tests/containerd/engine.ts";
-import { type Docker, IMAGE, startDocker } from "../conformance-tests/docker/engine.ts";
-import { success } from "../conformance-tests/lib/commands.ts";
-import { RUNTIMES } from "../conformance-tests/lib/runtimes.ts";
+import { type Engine as Containerd, IMAGE as CTR_IMAGE, startEngine } from "../conformance-tests/containerd/engine.ts";
+import { startEngine as startCri } from "../conformance-tests/cri/engine.ts";
+import { lane as criLane } from "../conformance-tests/cri/lanes.ts";
+import { IMAGE as DOCKER_IMAGE, type Docker, startDocker } from "../conformance-tests/docker/engine.ts";
+import { sleep, success } from "../conformance-tests/lib/commands.ts";
+import { RUNTIMES, type Runtime } from "../conformance-tests/lib/runtimes.ts";
+import { IMAGE as PODMAN_IMAGE, type Podman, startPodman } from "../conformance-tests/podman/engine.ts";
 import { describeResult, PLAIN_ENV, type Result } from "../tests/helpers/command.ts";
 
 interface Operation {
   readonly name: string;
-  /** Does it once; the time of the client is what counts. */
-  readonly run: () => { argv: readonly string[]; env: Record<string, string> };
+  readonly run: () => Promise<unknown>;
+  /** What is not timed. */
+  readonly tidy?: () => Promise<unknown>;
 }
 
 interface Row {
@@ -22,66 +26,127 @@ interface Row {
   readonly times: ReadonlyMap<string, number[]>;
 }
 
-const DOCUMENT = `${import.meta.dir}/../docs/engines.md`;
-const MARKS = ["<!-- bench -->", "<!-- /bench -->"] as const;
-
+/** The engines of one runtime. */
 interface Lane {
   readonly runtime: string;
   readonly operations: readonly Operation[];
+  /** Removes the containers: what is left of one runtime's looks to the others' engines like something of their own. */
+  readonly tidy: () => Promise<unknown>;
+  readonly stop: () => Promise<string[]>;
 }
+
+const DOCUMENT = `${import.meta.dir}/../docs/engines.md`;
+const MARKS = ["<!-- bench -->", "<!-- /bench -->"] as const;
+const ENTERED = ["--name", "entered", "--network", "none"];
+const FOREVER = ["sleep", "100000"];
 
 async function measure(rounds: number): Promise<Row[]> {
   const containerd = await startEngine();
-  const dockers = await Promise.all(RUNTIMES.map((runtime) => startDocker(runtime, {})));
+  const lanes: Lane[] = [];
   try {
-    const lanes = await Promise.all(dockers.map((docker) => laneOf(docker, containerd)));
-    return lanes[0]!.operations.map(({ name }, at) => ({ name, times: inTurns(lanes, at, rounds) }));
+    for (const runtime of RUNTIMES) lanes.push(await laneOf(runtime, containerd));
+    const rows: Row[] = [];
+    for (const [at, { name }] of lanes[0]!.operations.entries()) {
+      rows.push({ name, times: await inTurns(lanes, at, rounds) });
+    }
+    return rows;
   } finally {
-    // Each of them takes the sockets of others' shims for left behind.
-    for (const each of dockers) await each.docker(["rm", "--force", "entered"]);
-    const left = [...(await containerd.stop()), ...(await Promise.all(dockers.map((each) => each.stop()))).flat()];
+    for (const { tidy } of lanes) await tidy();
+    const left = await containerd.stop();
+    for (const { stop } of lanes) left.push(...(await stop()));
     if (left.length > 0) console.error(`left behind: ${left.join("; ")}`);
   }
 }
 
-async function laneOf(docker: Docker, containerd: Engine): Promise<Lane> {
-  success(await docker.docker(["run", "-d", "--name", "entered", "--network", "none", IMAGE, "sleep", "100000"]));
-  const line = (...args: string[]) => ({ argv: docker.dockerLine(args), env: docker.env });
-  const ctr = [
-    ...["run", "--rm", "--runtime", "io.containerd.runc.v2", "--runc-binary", docker.runtime.path],
-    ...["--runc-root", `${containerd.home}/state`, CTR_IMAGE],
+async function laneOf(runtime: Runtime, containerd: Containerd): Promise<Lane> {
+  const docker = await startDocker(runtime, {});
+  const podman = await startPodman(runtime, { who: "root" });
+  const cri = await startCri(runtime);
+  success(await docker.docker(["run", "-d", ...ENTERED, DOCKER_IMAGE, ...FOREVER]));
+  success(await podman.podman(["run", "-d", ...ENTERED, PODMAN_IMAGE, ...FOREVER]));
+  const operations = [
+    ctrOperation(runtime, containerd),
+    ...clientOperations("docker", docker.env, docker.dockerLine, DOCKER_IMAGE),
+    ...clientOperations("podman", podman.env, podman.line, PODMAN_IMAGE),
+    ...criOperations(cri),
   ];
-  const ctrRun = () => ({ argv: containerd.commandLine([...ctr, `b${Bun.nanoseconds()}`, "true"]), env: PLAIN_ENV });
-  const operations: Operation[] = [
-    { name: "ctr run", run: ctrRun },
-    { name: "docker run, no network", run: () => line("run", "--rm", "--network", "none", IMAGE, "true") },
-    { name: "docker run, bridge", run: () => line("run", "--rm", IMAGE, "true") },
-    { name: "docker exec", run: () => line("exec", "entered", "true") },
+  const tidy = async () => {
+    await docker.docker(["rm", "--force", "entered"]);
+    await podman.podman(["rm", "--force", "--time", "0", "entered"]);
+  };
+  const stop = async () => [...(await docker.stop()), ...(await podman.stop()), ...(await cri.stop())];
+  return { runtime: runtime.name, operations, tidy, stop };
+}
+
+function ctrOperation(runtime: Runtime, containerd: Containerd): Operation {
+  const flags = ["--runtime", "io.containerd.runc.v2", "--runc-binary", runtime.path];
+  const ctr = ["run", "--rm", ...flags, "--runc-root", `${containerd.home}/state`, CTR_IMAGE];
+  const line = () => containerd.commandLine([...ctr, `b${Bun.nanoseconds()}`, "true"]);
+  return { name: "`ctr run`", run: () => finish(line(), PLAIN_ENV) };
+}
+
+function clientOperations(
+  client: "docker" | "podman",
+  env: Docker["env"] | Podman["env"],
+  line: (args: readonly string[]) => readonly string[],
+  image: string,
+): Operation[] {
+  const operation = (name: string, args: readonly string[]): Operation => ({
+    name: `\`${client} ${name}`,
+    run: () => finish(line(args), env),
+  });
+  return [
+    operation("run`, no network", ["run", "--rm", "--network", "none", image, "true"]),
+    operation("run`, bridge", ["run", "--rm", image, "true"]),
+    operation("exec`", ["exec", "entered", "true"]),
   ];
-  return { runtime: docker.runtime.name, operations };
+}
+
+/** A pod with one container, until that runs, as the kubelet makes it. */
+function criOperations(engine: Awaited<ReturnType<typeof startCri>>): Operation[] {
+  const { pod, started, call } = criLane(engine, "bench", () => {});
+  let id = "";
+  const tidy = async () => {
+    await call("RuntimeService/StopPodSandbox", { pod_sandbox_id: id });
+    await call("RuntimeService/RemovePodSandbox", { pod_sandbox_id: id });
+  };
+  const operation = (name: string, network: "POD" | "NODE"): Operation => ({
+    name: `a pod of the CRI, ${name}`,
+    run: async () => {
+      const made = await pod({ network });
+      id = made.id;
+      await started(made, sleep);
+    },
+    tidy,
+  });
+  return [operation("host network", "NODE"), operation("network of its own", "POD")];
 }
 
 /** The order changes from round to round: whatever else the machine does meets both. The first round warms up. */
-function inTurns(lanes: readonly Lane[], at: number, rounds: number): Map<string, number[]> {
+async function inTurns(lanes: readonly Lane[], at: number, rounds: number): Promise<Map<string, number[]>> {
   const times = new Map(lanes.map(({ runtime }) => [runtime, [] as number[]]));
   for (let round = 0; round <= rounds; round++) {
     for (const { runtime, operations } of round % 2 === 0 ? lanes : lanes.toReversed()) {
-      const time = timeOf(operations[at]!);
+      const time = await timeOf(operations[at]!);
       if (round > 0) times.get(runtime)!.push(time);
     }
   }
   return times;
 }
 
-function timeOf({ run }: Operation): number {
-  const { argv, env } = run();
+async function timeOf({ run, tidy }: Operation): Promise<number> {
   const started = performance.now();
-  const { exitCode, stderr } = Bun.spawnSync({ cmd: [...argv], env, stdin: "ignore", stdout: "ignore" });
+  await run();
   const time = performance.now() - started;
+  await tidy?.();
+  return time;
+}
+
+async function finish(argv: readonly string[], env: Record<string, string>): Promise<void> {
+  const { exitCode, stderr } = Bun.spawnSync({ cmd: [...argv], env, stdin: "ignore", stdout: "ignore" });
   const output = { stdout: "", stderr: stderr.toString() };
   const result: Result = { argv, status: exitCode, signalled: exitCode === null, ...output };
   if (exitCode !== 0) throw new Error(describeResult(result));
-  return time;
 }
 
 function table(rows: readonly Row[]): string {

@@ -64,7 +64,7 @@ async function removePods({ call }: Engine): Promise<void> {
 }
 
 /** One test's own pods and containers, run with one runtime. */
-function lane(engine: Engine, prefix: string, note: Note) {
+export function lane(engine: Engine, prefix: string, note: Note) {
   const { call, home, mark } = engine;
   let names = 0;
   const name = (): string => `${prefix}-${names++}`;
