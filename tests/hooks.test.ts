@@ -74,7 +74,7 @@ test("all six kinds, in order, twice each", () => {
 });
 
 const STATUS = new Map<HookKind, string>([
-  ["prestart", "creating"],
+  ["prestart", "created"],
   ["createRuntime", "creating"],
   ["createContainer", "creating"],
   ["startContainer", "created"],

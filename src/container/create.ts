@@ -309,7 +309,8 @@ function runCreateHooks(request: CreateRequest, plan: PlanContext, agent: Agent,
   stage("hooks");
   const document = JSON.stringify(stateDocument(state, "creating"));
   inDirectory(state.bundle, () => {
-    runHooks("prestart", prestart, document);
+    // Until version 1.1 of the specification start called them, and what was written for that expects this status.
+    runHooks("prestart", prestart, JSON.stringify(stateDocument(state, "created")));
     runHooks("createRuntime", createRuntime, document);
   });
   runHooksInContainer(agent, plan.slots, "createContainer", createContainer, document);
