@@ -4,48 +4,37 @@ import type { Command, CommandName, Globals } from "./cli/options.ts";
 import { print, printError } from "./cli/output.ts";
 import { logEntry, reportError, warningTarget } from "./cli/report.ts";
 import type { Answer } from "./cli/yargs.ts";
-import { createCommand } from "./commands/create.ts";
-import { deleteCommand } from "./commands/delete.ts";
-import { execCommand } from "./commands/exec.ts";
-import { killCommand } from "./commands/kill.ts";
-import { listCommand } from "./commands/list.ts";
-import { pauseCommand } from "./commands/pause.ts";
-import { psCommand } from "./commands/ps.ts";
-import { resumeCommand } from "./commands/resume.ts";
-import { runCommand } from "./commands/run.ts";
-import { startCommand } from "./commands/start.ts";
-import { stateCommand } from "./commands/state.ts";
-import { updateCommand } from "./commands/update.ts";
 import { printVersion } from "./commands/version.ts";
 import { installBuiltIns } from "./kernel/built-ins.ts";
 import { sys } from "./kernel/kernel.ts";
 import { beginTrace, stage } from "./kernel/trace.ts";
 import { releaseSignals } from "./terminal/hold-signals.ts";
 
-/** A command at hand, or one that is loaded when it is asked for, because its modules are slow to load. */
-type Entry<N extends CommandName> = Command<N> | { readonly load: () => Promise<Command<N>> };
-
-const commands: { readonly [N in CommandName]?: Entry<N> } = {
-  create: createCommand,
-  start: startCommand,
-  run: runCommand,
-  exec: execCommand,
-  state: stateCommand,
-  kill: killCommand,
-  delete: deleteCommand,
-  list: listCommand,
-  pause: pauseCommand,
-  resume: resumeCommand,
-  update: updateCommand,
-  ps: psCommand,
-  events: { load: async () => (await import("./commands/events.ts")).eventsCommand },
-  spec: { load: async () => (await import("./commands/spec.ts")).specCommand },
-  plan: { load: async () => (await import("./commands/plan.ts")).planCommand },
-  features: { load: async () => (await import("./commands/features.ts")).featuresCommand },
-  seccomp: { load: async () => (await import("./commands/seccomp.ts")).seccompCommand },
-  try: { load: async () => (await import("./commands/try.ts")).tryCommand },
-  completion: { load: async () => (await import("./commands/completion.ts")).completionCommand },
-  help: { load: async () => (await import("./commands/help.ts")).helpCommand },
+/**
+ * Each is a module that is loaded when it is asked for: the engine makes something of every function of a module when it
+ * loads it, called or not, and `state` has a tenth of those of `run`.
+ */
+const commands: { readonly [N in CommandName]?: () => Promise<Command<N>> } = {
+  create: async () => (await import("./commands/create.ts")).createCommand,
+  start: async () => (await import("./commands/start.ts")).startCommand,
+  run: async () => (await import("./commands/run.ts")).runCommand,
+  exec: async () => (await import("./commands/exec.ts")).execCommand,
+  state: async () => (await import("./commands/state.ts")).stateCommand,
+  kill: async () => (await import("./commands/kill.ts")).killCommand,
+  delete: async () => (await import("./commands/delete.ts")).deleteCommand,
+  list: async () => (await import("./commands/list.ts")).listCommand,
+  pause: async () => (await import("./commands/pause.ts")).pauseCommand,
+  resume: async () => (await import("./commands/resume.ts")).resumeCommand,
+  update: async () => (await import("./commands/update.ts")).updateCommand,
+  ps: async () => (await import("./commands/ps.ts")).psCommand,
+  events: async () => (await import("./commands/events.ts")).eventsCommand,
+  spec: async () => (await import("./commands/spec.ts")).specCommand,
+  plan: async () => (await import("./commands/plan.ts")).planCommand,
+  features: async () => (await import("./commands/features.ts")).featuresCommand,
+  seccomp: async () => (await import("./commands/seccomp.ts")).seccompCommand,
+  try: async () => (await import("./commands/try.ts")).tryCommand,
+  completion: async () => (await import("./commands/completion.ts")).completionCommand,
+  help: async () => (await import("./commands/help.ts")).helpCommand,
 };
 
 /**
@@ -58,7 +47,6 @@ type CommandInvocation = Exclude<Invocation, { readonly command: "version" }>;
 
 main(process.argv.slice(2));
 
-/** The hot path is synchronous from here to the exit; promises are only for what is loaded late. */
 function main(argv: readonly string[]): void {
   const restore = installBuiltIns();
   const invocation = parseFast(argv);
@@ -91,7 +79,7 @@ async function performTraced(invocation: CommandInvocation, path: string): Promi
   try {
     const { prepareTraceFile, writeTrace } = await import("./cli/trace-file.ts");
     prepareTraceFile(path);
-    stage(command);
+    stage("load the command");
     const status = await perform(invocation);
     writeTrace(path, command);
     return status;
@@ -100,33 +88,30 @@ async function performTraced(invocation: CommandInvocation, path: string): Promi
   }
 }
 
-function perform(invocation: CommandInvocation): number | Promise<number> {
+async function perform(invocation: CommandInvocation): Promise<number> {
   const { command, globals } = invocation;
   if (!HOLDING.includes(command)) releaseSignals();
   let log = -1;
   const warnings: string[] = [];
-  const succeed = (status: number) => {
-    for (const message of warnings) writeLog(log, globals.logFormat, logEntry("warning", message, new Date()));
-    return status;
-  };
   try {
     if (hasLog(globals)) log = openLog(globals.log);
-    const status = dispatch(invocation, warnings, log);
-    if (typeof status === "number") return succeed(status);
-    return status.then(succeed).catch((error) => fail(error, command, globals, log, warnings));
+    const status = await dispatch(invocation, warnings, log);
+    for (const message of warnings) writeLog(log, globals.logFormat, logEntry("warning", message, new Date()));
+    return status;
   } catch (error) {
     return fail(error, command, globals, log, warnings);
   }
 }
 
-function dispatch<N extends CommandName>(
+async function dispatch<N extends CommandName>(
   invocation: InvocationOf<N>,
   warnings: string[],
   log: number,
-): number | Promise<number> {
+): Promise<number> {
   const { command, options, args, globals } = invocation;
-  const entry: Entry<N> = commands[command]!;
-  const input = {
+  const execute = await commands[command]!();
+  stage(command);
+  return execute({
     options,
     args,
     globals,
@@ -134,9 +119,7 @@ function dispatch<N extends CommandName>(
     tell: (message: string) => tell(message, command, globals, warnings),
     explain:
       globals.debug || globals.logLevel === "debug" ? (message: string) => explain(message, globals, log) : undefined,
-  };
-  if (typeof entry === "function") return entry(input);
-  return entry.load().then((loaded) => loaded(input));
+  });
 }
 
 /** What goes to the log is kept in `warnings` until it is known how the command ends, see reportError. */

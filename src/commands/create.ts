@@ -1,7 +1,8 @@
 import type { Command } from "../cli/options.ts";
+import { withPidFile } from "../container/caller.ts";
 import { createContainer, holdContainer } from "../container/create.ts";
-import { createRequest, withPidFile } from "../container/request.ts";
-import { TsrunError } from "../errors.ts";
+import { createRequest } from "../container/request.ts";
+import { checkTerminal } from "./check-terminal.ts";
 
 export const createCommand: Command<"create"> = ({ args, options, globals, warn, explain }) => {
   const request = createRequest(args[0]!, options, globals, warn);
@@ -15,17 +16,3 @@ export const createCommand: Command<"create"> = ({ args, options, globals, warn,
   }
   return 0;
 };
-
-/** Nobody would be left to hold the other end of the terminal. */
-export function checkTerminal(terminal: boolean, consoleSocket: string | undefined): void {
-  if (terminal && consoleSocket === undefined) {
-    throw new TsrunError("cannot allocate tty if tsrun will detach without setting console socket", {
-      code: "EINVAL",
-      pointer: "/process/terminal",
-      hint: "give --console-socket, or set process.terminal to false",
-    });
-  }
-  if (!terminal && consoleSocket !== undefined) {
-    throw new TsrunError("cannot use console socket if tsrun will not detach or allocate tty", { code: "EINVAL" });
-  }
-}

@@ -1,11 +1,12 @@
 import { shellStatus } from "../abi/wait.ts";
 import type { Command, CommandInput, OptionValues } from "../cli/options.ts";
+import { preserveDescriptors, stdioToOwn, withPidFile } from "../container/caller.ts";
 import { type ContainerExec, execInContainer } from "../container/exec.ts";
 import { chosenCgroups } from "../container/exec-cgroups.ts";
 import { execProcess } from "../container/exec-process.ts";
 import { listenFds } from "../container/listen-fds.ts";
 import { countKills, type KillReason, killedFor, withReason } from "../container/out-of-memory.ts";
-import { preserveDescriptors, stdioToOwn, withPidFile } from "../container/request.ts";
+
 import { withSavedConfig } from "../container/saved-config.ts";
 import { TsrunError } from "../errors.ts";
 import { readFacts } from "../host/read-facts.ts";
@@ -18,7 +19,7 @@ import { openContainerDirectory, readState } from "../state/store.ts";
 import { connectConsole, openPassThrough, ownTerminal } from "../terminal/console.ts";
 import { catchSignals, type Terminals, takeTerminal, waitInForeground } from "../terminal/foreground.ts";
 import { holdSignals, releaseSignals } from "../terminal/hold-signals.ts";
-import { checkTerminal } from "./create.ts";
+import { checkTerminal } from "./check-terminal.ts";
 
 export const execCommand: Command<"exec"> = (input) => {
   const { args, options, globals } = input;

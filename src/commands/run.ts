@@ -1,10 +1,11 @@
 import { shellStatus } from "../abi/wait.ts";
 import type { Command } from "../cli/options.ts";
+import { withPidFile } from "../container/caller.ts";
 import { type CreatedContainer, type CreateRequest, createContainer, publishContainer } from "../container/create.ts";
 import { deleteEnded } from "../container/delete.ts";
 import { listenForReady, type Notify, waitForReady } from "../container/notify.ts";
 import { killedFor, withReason } from "../container/out-of-memory.ts";
-import { createRequest, withPidFile } from "../container/request.ts";
+import { createRequest } from "../container/request.ts";
 import { checkProcess, startProcess } from "../container/start.ts";
 import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
@@ -12,7 +13,7 @@ import { unlockContainer } from "../state/lock.ts";
 import { openPassThrough, ownTerminal } from "../terminal/console.ts";
 import { catchSignals, type Terminals, takeTerminal, waitInForeground } from "../terminal/foreground.ts";
 import { releaseSignals } from "../terminal/hold-signals.ts";
-import { checkTerminal } from "./create.ts";
+import { checkTerminal } from "./check-terminal.ts";
 
 export interface RunOptions {
   readonly detach: boolean;

@@ -1,6 +1,5 @@
-import { nativeArch } from "../abi/syscalls.ts";
 import { SPARE } from "../agent/layout.ts";
-import { type Agent, encode, finish, readInAgent, type Sent, send, spawnAgent, transmit } from "../agent/session.ts";
+import { type Agent, encode, finish, type Sent, send, spawnAgent, transmit } from "../agent/session.ts";
 import { containerCgroups } from "../cgroup/paths.ts";
 import { removeCgroups } from "../cgroup/remove.ts";
 import { beginScope, finishScope } from "../cgroup/systemd.ts";
@@ -18,8 +17,6 @@ import { mustPrepareFirst, planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { checkDevices } from "../plan/devices.ts";
 import { checkOutsideProc } from "../plan/inside-proc.ts";
-import { homeOf, passwdSlot, planLookAtPasswd } from "../plan/passwd.ts";
-import type { Program, SlotTable } from "../plan/step.ts";
 import type { Filter } from "../seccomp/filter.ts";
 import { pendingProperties } from "../spec/pending.ts";
 import { START_SOCKET } from "../state/names.ts";
@@ -34,10 +31,10 @@ import {
   saveConfig,
   writeDraft,
 } from "../state/store.ts";
-import { textOf } from "../text.ts";
 import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
 import { explainPrivileges } from "./explain-rootless.ts";
+import { readHome } from "./home.ts";
 import { makeNotifyDirectory } from "./notify.ts";
 import { countKills, type KillReason, withReason } from "./out-of-memory.ts";
 import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
@@ -345,28 +342,6 @@ function startState(request: CreateRequest, plan: PlanContext, agent: Agent): St
   const env = process === undefined ? [] : processEnvironment(process, request.extraEnv, home);
   const { preserveFds, noNewKeyring } = request;
   return { env, preserve_fds: preserveFds, agent_socket: agent.theirs, no_new_keyring: noNewKeyring };
-}
-
-/** As much of /etc/passwd as anybody has; read where the container sees it. */
-export function readHome(
-  plan: { readonly identity: Program; readonly slots: SlotTable },
-  agent: Agent,
-  uid: number,
-): string {
-  const passwd = passwdSlot(plan.identity);
-  if (passwd?.value === undefined || passwd.value < 0) return "/";
-  const { looking, isFile } = planLookAtPasswd(plan.slots, passwd, nativeArch);
-  finish(send(agent, [looking], plan.slots));
-  if (!isFile()) return "/";
-  const MAX_SIZE = 1 << 20;
-  const parts: Uint8Array[] = [];
-  for (let size = 0; size < MAX_SIZE; ) {
-    const part = readInAgent(agent, plan.slots, passwd, size);
-    parts.push(part);
-    size += part.length;
-    if (part.length < 4096) break;
-  }
-  return homeOf(uid, parts.map(textOf).join(""));
 }
 
 /** Lets the container wait for start, and makes it known. From here on it lives without this tsrun. */

@@ -10,7 +10,6 @@ import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
 import { stage, stepObserver } from "../kernel/trace.ts";
 import { processEnvironment } from "../plan/command.ts";
-import { planSendPidfd } from "../plan/container.ts";
 import {
   type ExecPlan,
   type ExecRequest,
@@ -20,12 +19,14 @@ import {
   planJoin,
 } from "../plan/exec.ts";
 import { type LabelOptions, labelsOf } from "../plan/labels.ts";
+import { planSendPidfd } from "../plan/sockets.ts";
 import type { Config, Process } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
 import { checkLabels } from "./check-host.ts";
-import { readHome } from "./create.ts";
+
 import { cgroupsOfInit } from "./exec-cgroups.ts";
 import { type Execution, execute } from "./execute.ts";
+import { readHome } from "./home.ts";
 import { openInit } from "./init-process.ts";
 import { enterScope } from "./scope.ts";
 import { checkLastCapabilities, savedFilter } from "./seccomp.ts";

@@ -11,18 +11,10 @@ import { requiredControllers } from "../cgroup/required.ts";
 import type { PlannedScope } from "../cgroup/systemd.ts";
 import type { HostFacts } from "../host/facts.ts";
 import { findMapTools } from "../host/map-tools.ts";
-import {
-  type ContainerRequest,
-  newPlan,
-  planBeginning,
-  planBuild,
-  planConnect,
-  planListen,
-  planProcess,
-  planSendPidfd,
-} from "../plan/container.ts";
+import { type ContainerRequest, newPlan, planBeginning, planBuild, planProcess } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { needsMapTools } from "../plan/id-maps.ts";
+import { planConnect, planListen, planSendPidfd } from "../plan/sockets.ts";
 import { type Slot, slot } from "../plan/step.ts";
 import type { Config, Resources } from "../spec/types.ts";
 import { sharesCgroupNamespace } from "./check-host.ts";

@@ -11,7 +11,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { absolutePath, withPidFile } from "./request.ts";
+import { withPidFile } from "./caller.ts";
+import { absolutePath } from "./request.ts";
 
 let home: string;
 beforeEach(() => {
