@@ -55,13 +55,22 @@ describe("a compiled program", () => {
     expect(output(`ulimit -Sn 999; exec ${program()} a b`, { NAME: "value" })).toBe("999 4 value");
   });
 
-  test("keeps every variable but Bun's own, and has the option", () => {
+  test("keeps every variable but Bun's own, and has the options", () => {
     const given = { A: "1", BUN_OPTIONS: "--preload=/no/such/file", B: "2", BUN_BE_BUN: "1", NAME: "value" };
     expect(output(`exec ${program()} ${"x ".repeat(20)}`, given)).toEndWith("22 value");
     const listed = output(`exec ${program()} list`, given).split("\n").at(-1);
     const seen = JSON.parse(listed!) as Record<string, string>;
-    expect(seen).toMatchObject({ A: "1", B: "2", NAME: "value", BUN_JSC_useBaselineJIT: "0" });
-    expect(Object.keys(seen).filter((name) => name.startsWith("BUN_"))).toEqual(["BUN_JSC_useBaselineJIT"]);
+    expect(seen).toMatchObject({
+      A: "1",
+      B: "2",
+      NAME: "value",
+      BUN_JSC_useBaselineJIT: "0",
+      BUN_JSC_useWarmUpMarkedBlocks: "0",
+    });
+    expect(Object.keys(seen).filter((name) => name.startsWith("BUN_"))).toEqual([
+      "BUN_JSC_useBaselineJIT",
+      "BUN_JSC_useWarmUpMarkedBlocks",
+    ]);
   });
 
   test("makes the signals wait that are to be passed on, in every thread", () => {

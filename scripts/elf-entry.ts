@@ -3,7 +3,7 @@
  * limit before the first line of JavaScript, and a container must get the limit that the caller had: the stub below
  * asks for it with prlimit(2), leaves it in the auxiliary vector under AT_FLAGS, which is 0 and unused, and goes on to
  * the real entry point. `auxiliaryValue(AT_FLAGS)` then reads it; 0 means that the program was not built this way.
- * The environment changes on the way, see OPTION.
+ * The environment changes on the way, see OPTIONS.
  *
  * It asks the kernel to read the program into huge pages (madvise(2), MADV_HUGEPAGE): half of the time of a short command
  * went into mapping some 4,000 pages of Bun, one by one, and unmapping them. A file system with large folios (XFS, ext4
@@ -19,15 +19,20 @@
 import type { Arch } from "../src/abi/syscalls.ts";
 
 /**
- * The option that every environment gets. Most functions of tsrun run once: compiling them, on another processor that
- * may be busy, costs more than it gains (measured: 10 of 25 ms user time of `tsrun run`). What else begins with BUN_ is
- * taken away: BUN_OPTIONS would load a file that the caller names, BUN_BE_BUN would make tsrun a general Bun.
+ * The options that every environment gets. Most functions of tsrun run once: compiling them, on another processor that
+ * may be busy, costs more than it gains (measured: 10 of 25 ms user time of `tsrun run`). And a thread that makes memory
+ * ready for objects that are never made costs 200 page faults (a twentieth of the processor time of `tsrun run`). What else
+ * begins with BUN_ is taken away: BUN_OPTIONS would load a file that the caller names, BUN_BE_BUN would make tsrun a
+ * general Bun.
  */
-const OPTION = "BUN_JSC_useBaselineJIT=0";
+const OPTIONS = ["BUN_JSC_useBaselineJIT=0", "BUN_JSC_useWarmUpMarkedBlocks=0"];
+
+/** Of an option in the stub, with the NULs at its end. */
+const OPTION_SIZE = 32;
 
 /**
- * 218 bytes, then 8 each for the distance to the real entry point, the address of libc's `environ`, the address of the
- * program and its length, and the option.
+ * 222 bytes, then 8 each for the distance to the real entry point, the address of libc's `environ`, the address of the
+ * program and its length, and the options.
  * Whatever starts a program leaves rdx and rsp for it; the other registers are free.
  *
  *     entry:   mov  r8, rdx
@@ -62,7 +67,7 @@ const OPTION = "BUN_JSC_useBaselineJIT=0";
  *              test eax, eax
  *              jz   1f
  *              xor  ecx, ecx
- *     1:       lea  r9, [rip+distance+32]     # the option
+ *     1:       lea  r9, [rip+distance+32]     # the first option
  *              mov  rsi, rsp                  # argc, argv and envp move down by two words
  *              sub  rsp, 16
  *              mov  rdi, rsp
@@ -87,6 +92,7 @@ const OPTION = "BUN_JSC_useBaselineJIT=0";
  *              add  rdi, 8
  *              jmp  3b
  *     5:       mov  [rdi], r9                 # so do the two words in front of envp's NULL
+ *              add  r9, 32                    # the second option
  *              mov  [rdi+8], r9
  *     6:       mov  rax, [rsi+8]              # the auxiliary vector
  *              test rax, rax                  # AT_NULL
@@ -103,14 +109,15 @@ const OPTION = "BUN_JSC_useBaselineJIT=0";
  *     distance: .quad
  */
 const stubX86_64 =
-  "4989d048b807ebff1afeffffff5031ff4889e631d26a08415a6a0e580f0558488b3dc4000000488b35c50000" +
-  "006a0e5a6a1c580f056a075e31ff31d24883ec104989e2b82e0100000f05595e85c0740231c94c8d0da10000" +
-  "004889e64883ec104889e7488b164883c202488b064889074883c6084883c70848ffca75ed488b055e000000" +
-  "488938488b064885c074184883c608813842554e5f75034c89c84889074883c708ebe04c890f4c894f08488b" +
-  "46084885c074104883f80874064883c610ebeb48894e104c89c2488d052fffffff48030502000000ffe0";
+  "4989d048b807ebff1afeffffff5031ff4889e631d26a08415a6a0e580f0558488b3dc8000000488b35c90000" +
+  "006a0e5a6a1c580f056a075e31ff31d24883ec104989e2b82e0100000f05595e85c0740231c94c8d0da50000" +
+  "004889e64883ec104889e7488b164883c202488b064889074883c6084883c70848ffca75ed488b0562000000" +
+  "488938488b064885c074184883c608813842554e5f75034c89c84889074883c708ebe04c890f4983c1204c89" +
+  "4f08488b46084885c074104883f80874064883c610ebeb48894e104c89c2488d052bffffff48030502000000" +
+  "ffe0";
 
 /**
- * 236 bytes, then the same five. Whatever starts a program leaves x0 and sp for it.
+ * 240 bytes, then the same five. Whatever starts a program leaves x0 and sp for it.
  *
  *     entry:   mov  x9, x0
  *              movn x10, 0x14f8               // signals: 0xfffffffe1affeb07
@@ -139,7 +146,7 @@ const stubX86_64 =
  *              ldp  x10, x12, [sp], 16        // the soft limit, kept; the hard limit, not needed
  *              cbz  x0, 1f
  *              mov  x10, 0
- *     1:       adr  x13, distance+32          // the option
+ *     1:       adr  x13, distance+32          // the first option
  *              mov  x14, sp                   // argc, argv and envp move down by two words
  *              sub  sp, sp, 16
  *              mov  x15, sp
@@ -160,7 +167,8 @@ const stubX86_64 =
  *              csel x12, x13, x12, eq         // … becomes the option
  *              str  x12, [x15], 8
  *              b    3b
- *     4:       stp  x13, x13, [x15]           // so do the two words in front of envp's NULL
+ *     4:       add  x12, x13, 32              // the second option
+ *              stp  x13, x12, [x15]           // so do the two words in front of envp's NULL
  *     5:       ldr  x12, [x14], 16            // the auxiliary vector
  *              cbz  x12, 6f                   // AT_NULL
  *              cmp  x12, 8                    // AT_FLAGS
@@ -175,11 +183,11 @@ const stubX86_64 =
  */
 const stubAarch64 =
   "e90300aa0a9f8292ea5fa3f2caffdff2ea0f1ff8000080d2e1030091020080d2030180d2e81080d2010000d4" +
-  "ff4300916006005881060058c20180d2281d80d2010000d4000080d2e10080d2020080d2ff4300d1e3030091" +
-  "a82080d2010000d4ea33c1a8400000b40a0080d20d050010ee030091ff4300d1ef030091cb0140f96b090091" +
-  "cc8540f8ec8500f86b0500f1a1ffff540c0300588f0100f951a88a52d1e9ab72cc8540f8cc0000b4900140b9" +
-  "1f02116bac018c9aec8500f8faffff17ed3500a9cc0541f88c0000b49f2100f1a1ffff54ca811ff8e00309aa" +
-  "30f9ff10710000581002118b00021fd6";
+  "ff43009180060058a1060058c20180d2281d80d2010000d4000080d2e10080d2020080d2ff4300d1e3030091" +
+  "a82080d2010000d4ea33c1a8400000b40a0080d22d050010ee030091ff4300d1ef030091cb0140f96b090091" +
+  "cc8540f8ec8500f86b0500f1a1ffff542c0300588f0100f951a88a52d1e9ab72cc8540f8cc0000b4900140b9" +
+  "1f02116bac018c9aec8500f8faffff17ac810091ed3100a9cc0541f88c0000b49f2100f1a1ffff54ca811ff8" +
+  "e00309aa10f9ff10710000581002118b00021fd6";
 
 const ELF_MAGIC = 0x464c457f;
 const ELFCLASS64 = 2;
@@ -267,7 +275,8 @@ export function stubCode(arch: Arch): string {
 function stubFor(arch: Arch, numbers: number[]): Uint8Array {
   const code = Buffer.from(stubCode(arch), "hex");
   const words = Buffer.from(BigInt64Array.from(numbers, BigInt).buffer);
-  return new Uint8Array(Buffer.concat([code, words, Buffer.from(`${OPTION}\0`)]));
+  const options = OPTIONS.map((option) => Buffer.from(option.padEnd(OPTION_SIZE, "\0")));
+  return new Uint8Array(Buffer.concat([code, words, ...options]));
 }
 
 /**

@@ -83,8 +83,9 @@ export function encodePrograms(programs: readonly Program[], encoding: Encoding)
 interface State {
   readonly encoding: Encoding;
   readonly batches: Batch[];
-  /** Bytes of the message: its first record, then the data. */
+  /** Bytes of the message: its first record, then the data; and the same as 32-bit words. */
   readonly data: Buffer;
+  readonly dataWords: Int32Array;
   dataEnd: number;
   /** The records that come behind the data, as 32-bit words. */
   readonly records: Int32Array;
@@ -116,6 +117,7 @@ function newState(encoding: Encoding): State {
     encoding,
     batches: [],
     data: dataRoom,
+    dataWords: new Int32Array(dataRoom.buffer),
     dataEnd: RECORD_SIZE,
     records: recordsRoom,
     steps: [],
@@ -159,13 +161,13 @@ function encodeProgram(state: State, program: Program): void {
     if (skips > 0) state.records.fill(RECORD_SIZE + skips, at, at + 3);
     const { onPositive, onZero, onTolerated } = step;
     if (onPositive === undefined && onZero === undefined && onTolerated === undefined) continue;
-    const jumps = state.records.subarray(at);
-    for (const [n, label] of [onPositive, onZero, onTolerated].entries()) {
+    for (let n = 0; n < 3; n++) {
+      const label = n === 0 ? onPositive : n === 1 ? onZero : onTolerated;
       if (label === undefined) continue;
       if (label.at + shift < 0 || label.at > steps.length) throw strayJump(program, step, label);
       // To the first record of that step.
-      jumps[n] = ((label.at - i) * state.stride - (state.stride - 1)) * RECORD_SIZE + skips;
-      target = Math.max(target, label.at);
+      state.records[at + n] = ((label.at - i) * state.stride - (state.stride - 1)) * RECORD_SIZE + skips;
+      if (label.at > target) target = label.at;
     }
   }
 }
@@ -376,44 +378,48 @@ function writeStrings(state: State, list: readonly string[]): number {
   let size = (list.length + 1) * 8;
   for (const text of list) size += text.length + 1;
   if (size > HEAP_THRESHOLD / 3) return stringsToHeap(state, list);
-  const addresses = list.map((text) => stringAddress(state, text));
-  const start = align(state);
-  for (let i = 0; i < addresses.length; i++) put64(state.data, start + 8 * i, addresses[i]!);
-  put64(state.data, start + 8 * addresses.length, 0);
-  state.dataEnd = start + 8 * (addresses.length + 1);
-  return BATCH + start;
+  const addresses: number[] = [];
+  for (let i = 0; i < list.length; i++) addresses.push(stringAddress(state, list[i]!));
+  addresses.push(0);
+  return inlineWords(state, addresses);
 }
 
 function stringsToHeap(state: State, list: readonly string[]): number {
-  const array = Buffer.alloc((list.length + 1) * 8);
-  for (let i = 0; i < list.length; i++) put64(array, 8 * i, toHeap(state, utf8(`${list[i]}\0`)));
-  return toHeap(state, array);
+  const array = new Int32Array((list.length + 1) * 2);
+  for (let i = 0; i < list.length; i++) put(array, 2 * i, toHeap(state, utf8(`${list[i]}\0`)));
+  return toHeap(state, new Uint8Array(array.buffer));
 }
 
 function writeWords(state: State, words: readonly (Arg | Slot)[]): number {
-  const values = words.map((word) => (isUnknown(word) ? 0 : argValue(state, word)));
-  const start = align(state);
+  const values: (number | bigint)[] = [];
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!;
-    put64(state.data, start + 8 * i, values[i]!);
+    values.push(typeof word === "number" ? word : isUnknown(word) ? 0 : argValue(state, word));
+  }
+  const address = inlineWords(state, values);
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!;
     if (!isUnknown(word)) continue;
     if (state.homes.has(word)) throw new Error(`slot "${word.name}" is in two structs`);
-    state.homes.set(word, BATCH + start + 8 * i);
+    state.homes.set(word, address + 8 * i);
   }
-  state.dataEnd = start + 8 * words.length;
+  return address;
+}
+
+function inlineWords(state: State, values: readonly (number | bigint)[]): number {
+  const start = align(state);
+  const words = state.dataWords;
+  for (let i = 0; i < values.length; i++) {
+    const at = start / 4 + 2 * i;
+    words[at + 1] = 0;
+    put(words, at, values[i]!);
+  }
+  state.dataEnd = start + 8 * values.length;
   return BATCH + start;
 }
 
 function isUnknown(word: Arg | Slot): word is Slot {
   return typeof word === "object" && word.kind === "slot" && word.value === undefined;
-}
-
-function put64(bytes: Buffer, at: number, value: number | bigint): void {
-  if (typeof value === "bigint") bytes.writeBigUInt64LE(BigInt.asUintN(64, value), at);
-  else {
-    bytes.writeInt32LE(value | 0, at);
-    bytes.writeInt32LE(Math.floor(value / 4294967296) | 0, at + 4);
-  }
 }
 
 /** Ends the batch: after the last record, reply and wait for the next; a silent program only waits. */
