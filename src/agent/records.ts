@@ -1,16 +1,7 @@
 import { errnoNumber } from "../abi/errno.ts";
 import { type Arch, syscallNumber } from "../abi/syscalls.ts";
 import { CLOCK_TAI } from "../abi/time.ts";
-import {
-  type Arg,
-  type Data,
-  FIRST_SLOT,
-  type Label,
-  type Program,
-  type Slot,
-  type SlotTable,
-  type Step,
-} from "../plan/step.ts";
+import { type Arg, type Data, FIRST_SLOT, type Program, type Slot, type SlotTable, type Step } from "../plan/step.ts";
 import { utf8 } from "../text.ts";
 import {
   BATCH,
@@ -164,16 +155,13 @@ function encodeProgram(state: State, program: Program): void {
     for (let n = 0; n < 3; n++) {
       const label = n === 0 ? onPositive : n === 1 ? onZero : onTolerated;
       if (label === undefined) continue;
-      if (label.at + shift < 0 || label.at > steps.length) throw strayJump(program, step, label);
+      if (label.at + shift < 0 || label.at > steps.length)
+        throw new Error(`"${step.what}" of program "${program.name}" jumps to ${label.at}, outside its batch`);
       // To the first record of that step.
       state.records[at + n] = ((label.at - i) * state.stride - (state.stride - 1)) * RECORD_SIZE + skips;
       if (label.at > target) target = label.at;
     }
   }
-}
-
-function strayJump(program: Program, step: Step, { at }: Label): Error {
-  return new Error(`"${step.what}" of program "${program.name}" jumps to ${at}, outside its batch`);
 }
 
 /** Uses a struct, or a slot in one, that the batch so far has laid out. */
@@ -225,9 +213,7 @@ function encodeStep(state: State, step: Step, index: number): void {
       words[word] = words[word]! | (1 << (errno & 31));
     }
   }
-  words[at + JUMPS_WORD] = RECORD_SIZE;
-  words[at + JUMPS_WORD + 1] = RECORD_SIZE;
-  words[at + JUMPS_WORD + 2] = RECORD_SIZE;
+  words.fill(RECORD_SIZE, at + JUMPS_WORD, at + JUMPS_WORD + 3);
   state.steps.push(step);
 }
 
@@ -249,7 +235,7 @@ function encodeClock(state: State, program: Program, step: Step, index: number):
   words[at + ARGS_WORD] = state.encoding.socket;
   words[at + ARGS_WORD + 2] = state.times;
   words[at + ARGS_WORD + 4] = timesSize(index);
-  for (let n = 0; n < 3; n++) words[at + JUMPS_WORD + n] = RECORD_SIZE;
+  words.fill(RECORD_SIZE, at + JUMPS_WORD, at + JUMPS_WORD + 3);
   state.timesSent = index;
 }
 
@@ -258,7 +244,7 @@ function writeClock(state: State, at: number, address: number): void {
   words[at] = syscallNumber("clock_gettime", state.encoding.arch);
   words[at + ARGS_WORD] = CLOCK_TAI;
   words[at + ARGS_WORD + 2] = address;
-  for (let n = 0; n < 3; n++) words[at + JUMPS_WORD + n] = RECORD_SIZE;
+  words.fill(RECORD_SIZE, at + JUMPS_WORD, at + JUMPS_WORD + 3);
 }
 
 /** The layout of records (layout.ts) in 32-bit words. */

@@ -280,9 +280,24 @@ function explanation(sent: Sent, step: Step): string {
 
 /** Up to 4,096 bytes read by the agent from one of its descriptors, at `offset` or where it stands; empty on any error. */
 export function readInAgent(agent: Agent, slots: SlotTable, fd: Slot, offset?: number): Uint8Array {
+  return performRead(encodeRead(agent, slots, fd, offset));
+}
+
+/** A reading that is ready to be sent. */
+export interface Reading {
+  readonly sent: Sent;
+  readonly count: Slot;
+}
+
+/** As readInAgent, for a moment when there is something to wait for. */
+export function encodeRead(agent: Agent, slots: SlotTable, fd: Slot, offset?: number): Reading {
   const { reading, count } = planRead(slots, fd, offset);
-  const sent = send(agent, [reading], slots);
-  const length = receive(agent);
+  return { sent: encode(agent, [reading], slots), count };
+}
+
+export function performRead({ sent, count }: Reading): Uint8Array {
+  transmit(sent);
+  const length = receive(sent.agent);
   if (length !== READ_MESSAGE) return new Uint8Array(0);
   const content = buffer.slice(0, READ_MESSAGE);
   finish(sent);

@@ -12,7 +12,6 @@ import { sys } from "../kernel/kernel.ts";
 import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
 import { stage, stepObserver } from "../kernel/trace.ts";
-import { processEnvironment } from "../plan/command.ts";
 import { mustPrepareFirst, planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { checkDevices } from "../plan/devices.ts";
@@ -34,7 +33,7 @@ import {
 import { performIdmaps } from "./building.ts";
 import { performCopies } from "./copy-up.ts";
 import { explainPrivileges } from "./explain-rootless.ts";
-import { readHome } from "./home.ts";
+import { prepareEnvironment } from "./home.ts";
 import { makeNotifyDirectory } from "./notify.ts";
 import { countKills, type KillReason, withReason } from "./out-of-memory.ts";
 import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
@@ -114,8 +113,8 @@ function create(request: CreateRequest, undo: Undo): CreatedContainer {
   const { plan, state: planned, agent } = beginContainer(request, directory, undo);
   const reason = countKills(request.config, planned.cgroup_paths, { manager: planned.cgroup_manager });
   state = attachContainer(plan, planned, directory, undo);
-  const filter = buildContainer(request, plan, agent, state, directory);
-  const start = { ...startState(request, plan, agent), ...filterState(filter, plan.lastCapabilities) };
+  const { filter, env } = buildContainer(request, plan, agent, state, directory);
+  const start = { ...startState(request, env, agent), ...filterState(filter, plan.lastCapabilities) };
   const complete = { ...state, start };
   return { plan, agent, state: complete, directory, reason, undo: undo.run };
 }
@@ -259,7 +258,7 @@ function buildContainer(
   agent: Agent,
   state: ContainerState,
   directory: number,
-): Filter | undefined {
+): Built {
   stage("encode build");
   const building = send(agent, [plan.build], plan.slots);
   const attached = plan.attach.steps.length;
@@ -280,11 +279,20 @@ function buildContainer(
   stage("enter, become the user");
   transmit(entering);
   if (!hasHooks) restrict(plan);
+  const { process } = request.config;
+  const environment = process === undefined ? () => [] : prepareEnvironment(process, request.extraEnv, plan, agent);
   checkDevices(plan.checks);
   closePrepared(plan);
   for (const warning of plan.warnings) request.warn(warning);
   finish(entering);
-  return filter;
+  stage("read HOME");
+  return { filter, env: environment() };
+}
+
+interface Built {
+  readonly filter: Filter | undefined;
+  /** Of the process; HOME may come from the finished container's own /etc/passwd. */
+  readonly env: string[];
 }
 
 /**
@@ -335,12 +343,7 @@ function closePrepared(plan: PlanContext): void {
   }
 }
 
-/** What the process gets that only the finished container can tell: HOME comes from its own /etc/passwd. */
-function startState(request: CreateRequest, plan: PlanContext, agent: Agent): StartState {
-  const process = request.config.process;
-  const home = () => readHome(plan, agent, process?.user?.uid ?? 0);
-  const env = process === undefined ? [] : processEnvironment(process, request.extraEnv, home);
-  const { preserveFds, noNewKeyring } = request;
+function startState({ preserveFds, noNewKeyring }: CreateRequest, env: string[], agent: Agent): StartState {
   return { env, preserve_fds: preserveFds, agent_socket: agent.theirs, no_new_keyring: noNewKeyring };
 }
 

@@ -1,6 +1,6 @@
 import { errnoNumber } from "../abi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
-import { type Agent, finish, runInAgent, send, spawnAgent } from "../agent/session.ts";
+import { type Agent, finish, send, spawnAgent } from "../agent/session.ts";
 import { planCgroupJoin } from "../cgroup/cgroupfs.ts";
 import { type ContainerCgroup, containerCgroups } from "../cgroup/paths.ts";
 import { TsrunError } from "../errors.ts";
@@ -9,7 +9,6 @@ import { sys } from "../kernel/kernel.ts";
 import { killAndReap, reap } from "../kernel/processes.ts";
 import { runProgram } from "../kernel/run-program.ts";
 import { stage, stepObserver } from "../kernel/trace.ts";
-import { processEnvironment } from "../plan/command.ts";
 import {
   type ExecPlan,
   type ExecRequest,
@@ -26,7 +25,7 @@ import { checkLabels } from "./check-host.ts";
 
 import { cgroupsOfInit } from "./exec-cgroups.ts";
 import { type Execution, execute } from "./execute.ts";
-import { readHome } from "./home.ts";
+import { prepareEnvironment } from "./home.ts";
 import { openInit } from "./init-process.ts";
 import { enterScope } from "./scope.ts";
 import { checkLastCapabilities, savedFilter } from "./seccomp.ts";
@@ -132,11 +131,13 @@ function completeProcess(request: ContainerExec, plan: ExecPlan, agent: Agent, p
     stage("attach");
     runProgram(plan.attach, sys, stepObserver());
     stage("become the user");
-    runInAgent(agent, [plan.identity], plan.slots);
+    const becoming = send(agent, [plan.identity], plan.slots);
+    const environment = prepareEnvironment(request.process, request.extraEnv, plan, agent);
+    finish(becoming);
     // Of the container's own process they were said at create.
     if (request.pointer === "") for (const warning of plan.warnings) request.warn(warning);
     stage("start the program");
-    const execution = executionOf(request, plan, agent, pid);
+    const execution = executionOf(request, plan, environment(), pid);
     request.onProcess(pid, () => execute(agent, plan.slots, execution));
     return pid;
   } catch (error) {
@@ -145,13 +146,13 @@ function completeProcess(request: ContainerExec, plan: ExecPlan, agent: Agent, p
   }
 }
 
-function executionOf(request: ContainerExec, plan: ExecPlan, agent: Agent, pid: number): Execution {
+function executionOf(request: ContainerExec, plan: ExecPlan, env: string[], pid: number): Execution {
   const { state, config, process, pointer, preserveFds, directory } = request;
   const filter = savedFilter(directory, state.start);
   checkLastCapabilities(filter, plan.lastCapabilities);
   return {
     process,
-    env: environment(request, plan, agent),
+    env,
     preserveFds,
     pointer,
     filter,
@@ -159,8 +160,4 @@ function executionOf(request: ContainerExec, plan: ExecPlan, agent: Agent, pid: 
     sendListener: (descriptor, ask) =>
       sendListener({ profile: config.linux!.seccomp!, state, pid, isExec: true, ask }, descriptor),
   };
-}
-
-function environment({ process, extraEnv }: ContainerExec, plan: ExecPlan, agent: Agent): string[] {
-  return processEnvironment(process, extraEnv, () => readHome(plan, agent, process.user?.uid ?? 0));
 }

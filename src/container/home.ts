@@ -1,27 +1,36 @@
-import { nativeArch } from "../abi/syscalls.ts";
-import { type Agent, finish, readInAgent, send } from "../agent/session.ts";
-import { homeOf, passwdSlot, planLookAtPasswd } from "../plan/passwd.ts";
-import type { Program, SlotTable } from "../plan/step.ts";
+import { type Agent, encodeRead, performRead, readInAgent } from "../agent/session.ts";
+import { hasHome, processEnvironment } from "../plan/command.ts";
+import { homeOf, type Passwd } from "../plan/passwd.ts";
+import type { SlotTable } from "../plan/step.ts";
+import type { Process } from "../spec/types.ts";
 import { textOf } from "../text.ts";
 
-/** As much of /etc/passwd as anybody has; read where the container sees it. */
-export function readHome(
-  plan: { readonly identity: Program; readonly slots: SlotTable },
+/**
+ * The environment of a process whose HOME may have to be looked up in its own /etc/passwd: a function to call when the
+ * process has become the user. What asks for the file is encoded now, while the process does that. `extra`: variables
+ * besides the config's.
+ */
+export function prepareEnvironment(
+  process: Process,
+  extra: readonly string[],
+  { passwd, slots }: { readonly passwd?: Passwd | undefined; readonly slots: SlotTable },
   agent: Agent,
-  uid: number,
-): string {
-  const passwd = passwdSlot(plan.identity);
-  if (passwd?.value === undefined || passwd.value < 0) return "/";
-  const { looking, isFile } = planLookAtPasswd(plan.slots, passwd, nativeArch);
-  finish(send(agent, [looking], plan.slots));
-  if (!isFile()) return "/";
+): () => string[] {
+  const knowsHome = passwd === undefined || hasHome([...(process.env ?? []), ...extra]);
+  const first = knowsHome ? undefined : encodeRead(agent, slots, passwd.descriptor, 0);
+  const home = () => {
+    if (first === undefined || passwd?.isFile() !== true) return "/";
+    return homeOf(process.user?.uid ?? 0, readText(performRead(first), agent, slots, passwd));
+  };
+  return () => processEnvironment(process, extra, home);
+}
+
+/** As much as anybody has. */
+function readText(first: Uint8Array, agent: Agent, slots: SlotTable, { descriptor }: Passwd): string {
   const MAX_SIZE = 1 << 20;
-  const parts: Uint8Array[] = [];
-  for (let size = 0; size < MAX_SIZE; ) {
-    const part = readInAgent(agent, plan.slots, passwd, size);
-    parts.push(part);
-    size += part.length;
-    if (part.length < 4096) break;
+  const parts = [first];
+  for (let size = first.length; parts.at(-1)!.length === 4096 && size < MAX_SIZE; size += parts.at(-1)!.length) {
+    parts.push(readInAgent(agent, slots, descriptor, size));
   }
-  return homeOf(uid, parts.map(textOf).join(""));
+  return parts.map(textOf).join("");
 }

@@ -5,7 +5,6 @@ import { processEnvironment } from "../plan/command.ts";
 import { planHold } from "../plan/container.ts";
 import type { PlanContext } from "../plan/context.ts";
 import { planHook } from "../plan/hooks.ts";
-import { passwdSlot, planLookAtPasswd } from "../plan/passwd.ts";
 import { nameApart, type PrintedStep, printProgram } from "../plan/print.ts";
 import { planRead } from "../plan/read.ts";
 import { type Program, program } from "../plan/step.ts";
@@ -137,7 +136,7 @@ function hookStages({ config }: ListingRequest, plan: PlanContext, kind: HookKin
 
 /** HOME is looked up in the container's own /etc/passwd when the config has none. */
 function homeStages(request: ListingRequest, plan: PlanContext): Stage[] {
-  const passwd = passwdSlot(plan.identity);
+  const { passwd } = plan;
   let asked = false;
   const ask = () => {
     asked = true;
@@ -145,11 +144,9 @@ function homeStages(request: ListingRequest, plan: PlanContext): Stage[] {
   };
   if (request.config.process !== undefined) processEnvironment(request.config.process, request.extraEnv, ask);
   if (!asked || passwd === undefined) return [];
-  const { looking } = planLookAtPasswd(plan.slots, passwd, request.facts.arch);
-  const { reading } = planRead(plan.slots, passwd, 0);
+  const { reading } = planRead(plan.slots, passwd.descriptor, 0);
   return [
-    stage("init", looking, "looks at what the container has as /etc/passwd; what is no file is left alone"),
-    stage("init", reading, "reads HOME where the container has an /etc/passwd, again until it is read"),
+    stage("init", reading, "reads HOME where the container has an /etc/passwd that is a file, again until it is read"),
   ];
 }
 

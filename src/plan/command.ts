@@ -25,8 +25,12 @@ export function environmentValue(env: readonly string[], name: string): string |
 /** The environment of a process; `home` is what HOME becomes when it is not set, or empty (runc's rule). */
 export function processEnvironment(process: Process, extra: readonly string[], home: () => string): string[] {
   const env = mergeEnvironment([...(process.env ?? []), ...extra]);
-  if ((environmentValue(env, "HOME") ?? "") !== "") return env;
-  return mergeEnvironment([...env, `HOME=${home()}`]);
+  return hasHome(env) ? env : mergeEnvironment([...env, `HOME=${home()}`]);
+}
+
+/** True when nobody needs to look for HOME. */
+export function hasHome(env: readonly string[]): boolean {
+  return (environmentValue(env, "HOME") ?? "") !== "";
 }
 
 /** Where the program may lie: itself when it names a path, else in each directory of the process's own PATH. */

@@ -138,7 +138,7 @@ export function planProcess(plan: PlanContext, request: ContainerRequest): void 
   planCloseAll(plan, request.preserveFds, root);
   if (context === undefined) return;
   planProcessAttributes(context);
-  planOpenPasswd(plan.identity, plan.slots, root);
+  plan.passwd = planOpenPasswd(plan.identity, plan.slots, root, plan.facts.arch);
   plan.lastCapabilities = planIdentity(context);
   planLookup(plan.identity, context.process, context.pointer);
   if (plan.trial !== undefined) planDeath(plan);

@@ -2,6 +2,7 @@ import type { HostFacts, MapTools } from "../host/facts.ts";
 import type { Config, IdMapping } from "../spec/types.ts";
 import type { LastCapabilities } from "./capabilities.ts";
 import type { Landing } from "./inside-proc.ts";
+import type { Passwd } from "./passwd.ts";
 import type { Program, Slot, SlotTable } from "./step.ts";
 import type { Trial } from "./trial.ts";
 
@@ -78,6 +79,8 @@ export interface PlanContext {
   readonly hostMounts: string[];
   /** What planIdentity leaves to be set when the seccomp filter is loaded. */
   lastCapabilities?: LastCapabilities | undefined;
+  /** For HOME. */
+  passwd?: Passwd | undefined;
 }
 
 /** `slot` must hold a descriptor of a user namespace with exactly these mappings, in tsrun, when `attach` runs. */

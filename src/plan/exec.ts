@@ -8,7 +8,7 @@ import { planLookup } from "./command.ts";
 import { cpuSet } from "./cpu-list.ts";
 import { type LabelOptions, type Labels, labelsOf, planExecLabels, planKeyringWithLabel } from "./labels.ts";
 import { joinsWhenBorn, namespaceFlag, planBecomeRoot } from "./namespaces.ts";
-import { planOpenPasswd } from "./passwd.ts";
+import { type Passwd, planOpenPasswd } from "./passwd.ts";
 import { planPrivateProc } from "./private-proc.ts";
 import {
   type ProcessContext,
@@ -46,6 +46,7 @@ export interface ExecPlan {
   readonly warnings: string[];
   /** What planIdentity leaves to be set when the seccomp filter is loaded. */
   lastCapabilities?: LastCapabilities | undefined;
+  passwd?: Passwd | undefined;
   /** For a process with labels, from `join` on: of the host, for in the container there may be anything at /proc. */
   procfs?: Slot | undefined;
 }
@@ -215,7 +216,7 @@ export function planExecProcess(plan: ExecPlan, request: ExecRequest): void {
     const console: Slot = { ...slot(slots, "console socket"), value: request.console };
     planTerminal(identity, { ...context, console, isConsole: false });
   }
-  planOpenPasswd(identity, slots, rootfs);
+  plan.passwd = planOpenPasswd(identity, slots, rootfs, request.facts.arch);
   plan.lastCapabilities = planIdentity(context);
   planLookup(identity, request.process, request.pointer);
 }
