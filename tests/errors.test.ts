@@ -278,6 +278,17 @@ test("no process at all is refused by name", () => {
   mustFail(run(b), "process");
 });
 
+test("without a process there is a container, which stops when start has refused it", () => {
+  const b = bundle();
+  const config = JSON.parse(readFileSync(`${b.dir}/config.json`, "utf8")) as Record<string, unknown>;
+  delete config.process;
+  writeFileSync(`${b.dir}/config.json`, JSON.stringify(config));
+  mustSucceed(create(b));
+  mustFail(runtime(["start", b.id]), "cannot start a container without a process (process)");
+  expect(JSON.parse(mustSucceed(runtime(["state", b.id])).stdout)).toMatchObject({ status: "stopped" });
+  mustSucceed(remove(b));
+});
+
 for (const [title, text] of [
   ["empty", ""],
   ["no JSON", "{"],

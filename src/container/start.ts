@@ -38,10 +38,10 @@ function startWith({ directory, state, config, warn }: Start): void {
   // Nothing but its first process has been there to be killed.
   const reason = countKills(config, state.cgroup_paths, { before: 0 });
   checkStartable(statusOf(state, directory, true), reason);
-  checkProcess(config);
   const agent = connect(directory, state);
   const notify = listenForReady(directory, process.env.NOTIFY_SOCKET, warn);
   try {
+    checkProcess(config);
     startProcess({ agent, slots: slotTable(), state, config, directory, warn });
     if (notify !== undefined) waitForReady(notify, state.init_process_pid);
   } catch (error) {
