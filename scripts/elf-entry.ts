@@ -5,8 +5,8 @@
  * the real entry point. `auxiliaryValue(AT_FLAGS)` then reads it; 0 means that the program was not built this way.
  * The environment changes on the way, see OPTIONS.
  *
- * It asks the kernel to read the program into huge pages (madvise(2), MADV_HUGEPAGE): half of the time of a short command
- * went into mapping some 4,000 pages of Bun, one by one, and unmapping them. A file system with large folios (XFS, ext4
+ * It asks the kernel to read the program into huge pages (madvise(2), MADV_HUGEPAGE): a fifth of the processor time of a short
+ * command went into mapping some 4,000 pages of Bun, one by one, and unmapping them. A file system with large folios (XFS, ext4
  * since Linux 6.16) then maps 2 MiB at once, if file and memory are laid out alike, see `alignToHugePages`. What the
  * page cache holds already stays as it is, so `make build` and `make install` drop what they wrote from it.
  *
