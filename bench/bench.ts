@@ -3,14 +3,14 @@
  * bench/results/DATE.json; --document also puts the tables into README.md and bench/README.md. Needs root.
  */
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, release } from "node:os";
+import { cpus, release, tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { makeBundle } from "./bundle.ts";
 import { type CreatedMemory, hasV1, measureCreated, measureLimits, type SmallestLimit } from "./memory.ts";
 import { AS_IT_IS, type Runtime, readRuntimes, run, V1_ONLY, V2_ONLY } from "./runtimes.ts";
 import { measureSeccomp, type SeccompFigures } from "./seccomp.ts";
 import { table, targetLines } from "./table.ts";
-import { type Effort, LIMIT_OPERATIONS, measureNamespaces, measureTimes, type Times } from "./times.ts";
+import { type Effort, LIMIT_OPERATIONS, measureEngine, measureNamespaces, measureTimes, type Times } from "./times.ts";
 
 export interface Results {
   readonly date: string;
@@ -20,6 +20,8 @@ export interface Results {
   readonly times: readonly { readonly view: string; readonly times: readonly Times[] }[];
   /** What no runtime can be faster than. */
   readonly namespaces: Times;
+  /** What tsrun cannot be faster than. */
+  readonly engine: Times;
   readonly created: readonly CreatedMemory[];
   /** Empty where the machine has no v1 memory controller. */
   readonly limits: readonly SmallestLimit[];
@@ -33,6 +35,7 @@ const DOCUMENTS = ["README.md", "bench/README.md"];
 function bench(quick: boolean): Results {
   if (process.getuid?.() !== 0) throw new Error("containers need root here");
   const home = mkdtempSync(`${memoryFolder()}/tsrun-bench-`);
+  const folder = mkdtempSync(`${tmpdir()}/tsrun-bench-`);
   chmodSync(home, 0o711);
   try {
     const runtimes = readRuntimes();
@@ -50,15 +53,16 @@ function bench(quick: boolean): Results {
       });
     }
     const namespaces = measureNamespaces(bundle, home, quick ? QUICK : FULL);
+    const engine = measureEngine(folder, home, quick ? QUICK : FULL);
     report("memory");
     const created = measureCreated(V2_ONLY, runtimes, bundle, home);
     const limits = measureLimits(runtimes, bundle, home);
     report("seccomp");
     const seccomp = measureSeccomp(runtimes[0]!.path, bundle, home, quick ? 6 : 20);
     const date = new Date().toISOString().slice(0, 16);
-    return { date, machine: machine(), quick, runtimes, times, namespaces, created, limits, seccomp };
+    return { date, machine: machine(), quick, runtimes, times, namespaces, engine, created, limits, seccomp };
   } finally {
-    rmSync(home, { recursive: true, force: true });
+    for (const each of [home, folder]) rmSync(each, { recursive: true, force: true });
   }
 }
 

@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Bundle } from "./bundle.ts";
+import { makeEmptyProgram } from "./empty-program.ts";
 import { inView, type Runtime, run, V2_ONLY, type View } from "./runtimes.ts";
 
 export interface Effort {
@@ -130,6 +131,14 @@ export function measureNamespaces({ dir }: Bundle, home: string, { rounds, runs,
   const program = `unshare --pid --net --ipc --uts --mount --cgroup --fork ${dir}/rootfs/bin/true`;
   run([...inView(V2_ONLY), ...HYPERFINE, "--export-json", json, ...count, program]);
   return summary("namespaces", "unshare", readTimes(json)[0]!);
+}
+
+/** The start and the end of the engine with nothing between. `folder` is on a disk, as tsrun is. */
+export function measureEngine(folder: string, home: string, { rounds, runs, warmup }: Effort): Times {
+  const json = `${home}/hyperfine.json`;
+  const count = ["--runs", String(rounds * runs), "--warmup", String(warmup)];
+  run([...HYPERFINE, "--export-json", json, ...count, makeEmptyProgram(folder)]);
+  return summary("empty program", "engine", readTimes(json)[0]!);
 }
 
 function toolOf({ name, path }: Runtime, { dir, limitedDir }: Bundle, home: string): Tool {
