@@ -6,11 +6,12 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { cpus, release, tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { makeBundle } from "./bundle.ts";
+import { makeEmptyProgram } from "./empty-program.ts";
 import { type CreatedMemory, hasV1, measureCreated, measureLimits, type SmallestLimit } from "./memory.ts";
 import { AS_IT_IS, type Runtime, readRuntimes, run, V1_ONLY, V2_ONLY } from "./runtimes.ts";
 import { measureSeccomp, type SeccompFigures } from "./seccomp.ts";
 import { table, targetLines } from "./table.ts";
-import { type Effort, LIMIT_OPERATIONS, measureEngine, measureNamespaces, measureTimes, type Times } from "./times.ts";
+import { type Effort, LIMIT_OPERATIONS, measureNamespaces, measureTimes, type Times } from "./times.ts";
 
 export interface Results {
   readonly date: string;
@@ -20,8 +21,6 @@ export interface Results {
   readonly times: readonly { readonly view: string; readonly times: readonly Times[] }[];
   /** What no runtime can be faster than. */
   readonly namespaces: Times;
-  /** What tsrun cannot be faster than. */
-  readonly engine: Times;
   readonly created: readonly CreatedMemory[];
   /** Empty where the machine has no v1 memory controller. */
   readonly limits: readonly SmallestLimit[];
@@ -40,27 +39,27 @@ function bench(quick: boolean): Results {
   try {
     const runtimes = readRuntimes();
     const bundle = makeBundle(`${home}/bundle`);
+    const empty = makeEmptyProgram(folder);
     const times = [V2_ONLY, AS_IT_IS].map((view) => {
       report(`times with ${view.name}`);
-      return { view: view.name, times: measureTimes(view, runtimes, bundle, home, quick ? QUICK : FULL) };
+      return { view: view.name, times: measureTimes(view, runtimes, bundle, home, empty, quick ? QUICK : FULL) };
     });
     if (hasV1()) {
       report(`limits with ${V1_ONLY.name}`);
       const effort = quick ? QUICK : FULL;
       times.push({
         view: V1_ONLY.name,
-        times: measureTimes(V1_ONLY, runtimes, bundle, home, effort, LIMIT_OPERATIONS),
+        times: measureTimes(V1_ONLY, runtimes, bundle, home, empty, effort, LIMIT_OPERATIONS),
       });
     }
     const namespaces = measureNamespaces(bundle, home, quick ? QUICK : FULL);
-    const engine = measureEngine(folder, home, quick ? QUICK : FULL);
     report("memory");
     const created = measureCreated(V2_ONLY, runtimes, bundle, home);
     const limits = measureLimits(runtimes, bundle, home);
     report("seccomp");
     const seccomp = measureSeccomp(runtimes[0]!.path, bundle, home, quick ? 6 : 20);
     const date = new Date().toISOString().slice(0, 16);
-    return { date, machine: machine(), quick, runtimes, times, namespaces, engine, created, limits, seccomp };
+    return { date, machine: machine(), quick, runtimes, times, namespaces, created, limits, seccomp };
   } finally {
     for (const each of [home, folder]) rmSync(each, { recursive: true, force: true });
   }

@@ -1,12 +1,13 @@
 import type { Results } from "./bench.ts";
 import { markdown, ratio } from "./markdown.ts";
 import { seccompTable } from "./seccomp.ts";
+import { EMPTY } from "./times.ts";
 
 /** The results as Markdown: medians, with how they stand to runc's and crun's. */
 export function table(results: Results): string {
   const parts = [
     ...results.times.map(({ view, times }) => timesTable(view, times)),
-    floorLines(results),
+    namespacesLine(results),
     memoryTable(results),
     seccompTable(results.seccomp),
     `${results.machine}. ${results.runtimes.map(({ name, version }) => `${name} ${version}`).join(", ")}. ${results.date}${results.quick ? ", quick and therefore rough" : ""}.`,
@@ -18,14 +19,12 @@ function timesTable(view: string, times: Results["times"][number]["times"]): str
   const operations = [...new Set(times.map(({ operation }) => operation))];
   const runtimes = [...new Set(times.map(({ runtime }) => runtime))];
   const at = (operation: string, runtime: string) =>
-    times.find((entry) => entry.operation === operation && entry.runtime === runtime)!;
+    times.find((entry) => entry.operation === operation && entry.runtime === runtime);
   const others = runtimes.slice(1);
   const rows = operations.map((operation) => [
     operation,
-    ...runtimes.map(
-      (runtime) => `${at(operation, runtime).median.toFixed(1)} (${at(operation, runtime).min.toFixed(1)})`,
-    ),
-    ...others.map((other) => ratio(at(operation, runtimes[0]!).median, at(operation, other).median)),
+    ...runtimes.map((runtime) => figures(at(operation, runtime))),
+    ...others.map((other) => ratio(at(operation, runtimes[0]!)?.median, at(operation, other)?.median)),
   ]);
   const runs = Math.min(...times.map((entry) => entry.runs));
   return `Milliseconds with ${view}: median (least) of ${runs} runs each.\n\n${markdown(
@@ -34,12 +33,12 @@ function timesTable(view: string, times: Results["times"][number]["times"]): str
   )}`;
 }
 
-function floorLines({ namespaces, engine }: Results): string {
-  const figures = ({ median, min }: Results["engine"]) => `${median.toFixed(1)} (${min.toFixed(1)}) ms`;
-  return [
-    `Making and removing the same namespaces without a runtime (\`unshare\`, cgroup v2): ${figures(namespaces)}.`,
-    `Starting and ending an empty program, compiled as tsrun is: ${figures(engine)}.`,
-  ].join("\n");
+function figures(times: { readonly median: number; readonly min: number } | undefined): string {
+  return times === undefined ? "–" : `${times.median.toFixed(1)} (${times.min.toFixed(1)})`;
+}
+
+function namespacesLine({ namespaces }: Results): string {
+  return `Making and removing the same namespaces without a runtime (\`unshare\`, cgroup v2): ${figures(namespaces)} ms.`;
 }
 
 function memoryTable({ created, limits, runtimes }: Results): string {
@@ -69,21 +68,24 @@ interface Target {
 const PROMISED = ["run", "exec", "create with all limits", "update", "pause+resume", "ps"];
 
 /** What tsrun promises, and what was measured. */
-export function targets({ times, engine, created, seccomp }: Results): Target[] {
+export function targets({ times, created, seccomp }: Results): Target[] {
   const found: Target[] = [];
   const all = times.flatMap((view) => view.times.map((entry) => ({ ...entry, view: view.view })));
   for (const operation of PROMISED) {
     // The first view that has it: run and exec are measured in two.
     const view = all.find((entry) => entry.operation === operation)?.view;
-    const median = (runtime: string) =>
-      all.find((entry) => entry.view === view && entry.operation === operation && entry.runtime === runtime)!.median;
+    const median = (runtime: string, name = operation) =>
+      all.find((entry) => entry.view === view && entry.operation === name && entry.runtime === runtime)!.median;
     if (view === undefined) continue;
     const starts = operation === "pause+resume" ? 2 : 1;
     for (const [other, limit] of [
       ["runc", 0.6],
       ["crun", 1.25],
     ] as const) {
-      const [measured, floor] = [median("tsrun") / median(other), (starts * engine.median) / median(other)];
+      const [measured, floor] = [
+        median("tsrun") / median(other),
+        (starts * median("tsrun", EMPTY.name)) / median(other),
+      ];
       found.push({ what: `${operation} ÷ ${other}`, measured, limit, floor });
     }
   }

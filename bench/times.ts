@@ -1,6 +1,5 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Bundle } from "./bundle.ts";
-import { makeEmptyProgram } from "./empty-program.ts";
 import { inView, type Runtime, run, V2_ONLY, type View } from "./runtimes.ts";
 
 export interface Effort {
@@ -27,6 +26,8 @@ interface Operation {
   command(tool: Tool): string;
   /** Runs before each measured run, outside the time. */
   prepare?(tool: Tool): string;
+  /** Where the others have nothing of the kind. */
+  readonly only?: "tsrun";
 }
 
 /** A runtime with its own state directory, and a place for scripts. */
@@ -34,6 +35,8 @@ interface Tool {
   readonly name: string;
   readonly line: string;
   readonly bundle: string;
+  /** Does nothing, and is compiled as tsrun is. */
+  readonly empty: string;
   /** The same with all limits. */
   readonly limited: string;
   script(name: string, lines: readonly string[]): string;
@@ -43,7 +46,11 @@ interface Tool {
 const RUNNING = "bench-running";
 const PASSING = "bench-passing";
 
+/** In every sitting and view, because nothing of tsrun can be faster. */
+export const EMPTY: Operation = { name: "an empty program", command: ({ empty }) => empty, only: "tsrun" };
+
 export const OPERATIONS: readonly Operation[] = [
+  EMPTY,
   { name: "--version", command: ({ line }) => `${line} --version` },
   {
     name: "create+start+delete",
@@ -73,6 +80,7 @@ export const OPERATIONS: readonly Operation[] = [
 
 /** What has to do with limits, measured where there are controllers and all runtimes work. */
 export const LIMIT_OPERATIONS: readonly Operation[] = [
+  EMPTY,
   {
     name: "create with all limits",
     command: ({ line, limited }) => `${line} create --bundle ${limited} ${PASSING}`,
@@ -100,10 +108,13 @@ export function measureTimes(
   all: readonly Runtime[],
   bundle: Bundle,
   home: string,
+  empty: string,
   effort: Effort,
   operations: readonly Operation[] = OPERATIONS,
 ): Times[] {
-  const tools = all.filter(({ name }) => view.runtimes.includes(name)).map((runtime) => toolOf(runtime, bundle, home));
+  const tools = all
+    .filter(({ name }) => view.runtimes.includes(name))
+    .map((runtime) => toolOf(runtime, bundle, home, empty));
   const samples = new Map<string, number[]>();
   try {
     for (const tool of tools) {
@@ -114,14 +125,20 @@ export function measureTimes(
     bundle.configure(["/bin/true"]);
     for (let round = 0; round < effort.rounds; round++) {
       const order = [...tools.slice(round % tools.length), ...tools.slice(0, round % tools.length)];
-      for (const operation of operations) measure(view, operation, order, home, effort, samples);
+      for (const operation of operations) measure(view, operation, toolsFor(operation, order), home, effort, samples);
     }
   } finally {
     for (const tool of tools) run([...inView(view), tool.script("tidy", deleteAll(tool))]);
   }
-  return operations.flatMap(({ name }) =>
-    tools.map((tool) => summary(name, tool.name, samples.get(`${name} ${tool.name}`)!)),
+  return operations.flatMap((operation) =>
+    toolsFor(operation, tools).map(({ name }) =>
+      summary(operation.name, name, samples.get(`${operation.name} ${name}`)!),
+    ),
   );
+}
+
+function toolsFor({ only }: Operation, tools: readonly Tool[]): Tool[] {
+  return tools.filter(({ name }) => only === undefined || only === name);
 }
 
 /** The kernel's work of making the namespaces of a container, and of removing them, without any runtime. */
@@ -133,21 +150,13 @@ export function measureNamespaces({ dir }: Bundle, home: string, { rounds, runs,
   return summary("namespaces", "unshare", readTimes(json)[0]!);
 }
 
-/** The start and the end of the engine with nothing between. `folder` is on a disk, as tsrun is. */
-export function measureEngine(folder: string, home: string, { rounds, runs, warmup }: Effort): Times {
-  const json = `${home}/hyperfine.json`;
-  const count = ["--runs", String(rounds * runs), "--warmup", String(warmup)];
-  run([...HYPERFINE, "--export-json", json, ...count, makeEmptyProgram(folder)]);
-  return summary("empty program", "engine", readTimes(json)[0]!);
-}
-
-function toolOf({ name, path }: Runtime, { dir, limitedDir }: Bundle, home: string): Tool {
+function toolOf({ name, path }: Runtime, { dir, limitedDir }: Bundle, home: string, empty: string): Tool {
   function script(kind: string, lines: readonly string[]): string {
     const file = `${home}/${kind}-${name}`;
     writeFileSync(file, `#!/bin/sh\nset -e\n${lines.join("\n")}\n`, { mode: 0o755 });
     return file;
   }
-  return { name, line: `${path} --root ${home}/state-of-${name}`, bundle: dir, limited: limitedDir, script };
+  return { name, line: `${path} --root ${home}/state-of-${name}`, bundle: dir, limited: limitedDir, empty, script };
 }
 
 function startPausing({ line, bundle }: Tool): string[] {
