@@ -7,7 +7,14 @@ import { cpus, release, tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { makeBundle } from "./bundle.ts";
 import { makeEmptyProgram } from "./empty-program.ts";
-import { type CreatedMemory, hasV1, measureCreated, measureLimits, type SmallestLimit } from "./memory.ts";
+import {
+  type CreatedMemory,
+  hasV1,
+  measureCreated,
+  measureLimits,
+  removeLeftParents,
+  type SmallestLimit,
+} from "./memory.ts";
 import { AS_IT_IS, type Runtime, readRuntimes, run, V1_ONLY, V2_ONLY } from "./runtimes.ts";
 import { measureSeccomp, type SeccompFigures } from "./seccomp.ts";
 import { table, targetLines } from "./table.ts";
@@ -61,6 +68,7 @@ function bench(quick: boolean): Results {
     const date = new Date().toISOString().slice(0, 16);
     return { date, machine: machine(), quick, runtimes, times, namespaces, created, limits, seccomp };
   } finally {
+    removeLeftParents();
     for (const each of [home, folder]) rmSync(each, { recursive: true, force: true });
   }
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import type { Bundle } from "./bundle.ts";
 import { inView, type Runtime, run, V1_ONLY, type View } from "./runtimes.ts";
 
@@ -109,11 +109,23 @@ function runsOnce(kB: number, { name, path }: Runtime, bundle: Bundle, home: str
 
 /** Runtimes make the parent in every hierarchy and leave it. */
 function removeParents(parent: string): void {
-  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
-    const point = line.split(" ")[4] ?? "";
-    if (!point.startsWith("/sys/fs/cgroup/")) continue;
+  for (const point of hierarchies()) {
     for (const path of [`${point}/${parent}/${ID}`, `${point}/${parent}`]) if (existsSync(path)) removeSoon(path);
   }
+}
+
+/** What a runtime that was killed for want of memory made after it was looked for. */
+export function removeLeftParents(): void {
+  for (const point of hierarchies()) {
+    for (const name of readdirSync(point)) if (name.startsWith(`bench-${process.pid}-`)) removeParents(name);
+  }
+}
+
+function hierarchies(): string[] {
+  const points = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[4] ?? "");
+  return points.filter((point) => point.startsWith("/sys/fs/cgroup/"));
 }
 
 /** A cgroup is busy until the last process has been reaped. */
