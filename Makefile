@@ -23,10 +23,6 @@ endif
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-# The page cache has a file that was just written in small pages. Dropped, it is read again in huge ones, see
-# scripts/elf-entry.ts. Without GNU's dd that has to wait until the cache is empty.
-forget = @sync $(1); dd if=$(1) iflag=nocache count=0 status=none 2>/dev/null || :
-
 .PHONY: help setup test-setup build generate check audit test conformance test-guest fuzz integration bench bench-engines demo man install clean
 
 help: ## list the targets
@@ -48,7 +44,7 @@ build: $(program) ## compile bin/tsrun, or with ARCH=aarch64 bin/tsrun-aarch64
 
 $(program): $(sources) $(builder) $(if $(filter-out $(machine),$(ARCH)),$(foreign)) | node_modules/.package-lock.json
 	$(bun) scripts/build.ts $(ARCH) $@
-	$(call forget,$@)
+	@scripts/drop-from-page-cache.sh $@
 
 $(foreign): package-lock.json
 	@scripts/setup.sh bun $(ARCH)
@@ -98,7 +94,7 @@ man: setup ## write the man pages, docs/man
 
 install: build ## install to $(DESTDIR)$(PREFIX)
 	install -D -m 755 bin/tsrun $(DESTDIR)$(PREFIX)/bin/tsrun
-	$(call forget,$(DESTDIR)$(PREFIX)/bin/tsrun)
+	@scripts/drop-from-page-cache.sh $(DESTDIR)$(PREFIX)/bin/tsrun
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 

@@ -10,8 +10,6 @@ export function makeEmptyProgram(folder: string): string {
   run([process.execPath, "build", ...flags, `${folder}/empty.ts`]);
   const path = `${folder}/empty`;
   writeFileSync(path, addEntryStub(readFileSync(`${path}.plain`), nativeArch), { mode: 0o755 });
-  // As `make build` does: what was just written is in the page cache in small pages.
-  run(["sync", path]);
-  run(["dd", `if=${path}`, "iflag=nocache", "count=0", "status=none"]);
+  run([`${import.meta.dir}/../scripts/drop-from-page-cache.sh`, path]);
   return path;
 }

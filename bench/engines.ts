@@ -6,7 +6,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { type Engine as Containerd, IMAGE as CTR_IMAGE, startEngine } from "../conformance-tests/containerd/engine.ts";
 import { startEngine as startCri } from "../conformance-tests/cri/engine.ts";
-import { lane as criLane } from "../conformance-tests/cri/lanes.ts";
+import { lane as criLane, removePods } from "../conformance-tests/cri/lanes.ts";
 import { IMAGE as DOCKER_IMAGE, type Docker, startDocker } from "../conformance-tests/docker/engine.ts";
 import { sleep, success } from "../conformance-tests/lib/commands.ts";
 import { RUNTIMES, type Runtime } from "../conformance-tests/lib/runtimes.ts";
@@ -26,12 +26,16 @@ interface Row {
   readonly times: ReadonlyMap<string, number[]>;
 }
 
-/** The engines of one runtime. */
+/** What can be done with the engines of one runtime. */
 interface Lane {
   readonly runtime: string;
   readonly operations: readonly Operation[];
+}
+
+/** An engine that has to be stopped. */
+interface Running {
   /** Removes the containers: what is left of one runtime's looks to the others' engines like something of their own. */
-  readonly tidy: () => Promise<unknown>;
+  readonly tidy?: () => Promise<unknown>;
   readonly stop: () => Promise<string[]>;
 }
 
@@ -42,26 +46,31 @@ const FOREVER = ["sleep", "100000"];
 
 async function measure(rounds: number): Promise<Row[]> {
   const containerd = await startEngine();
-  const lanes: Lane[] = [];
+  const running: Running[] = [containerd];
   try {
-    for (const runtime of RUNTIMES) lanes.push(await laneOf(runtime, containerd));
+    const lanes: Lane[] = [];
+    for (const runtime of RUNTIMES) lanes.push(await laneOf(runtime, containerd, running));
     const rows: Row[] = [];
     for (const [at, { name }] of lanes[0]!.operations.entries()) {
       rows.push({ name, times: await inTurns(lanes, at, rounds) });
     }
     return rows;
   } finally {
-    for (const { tidy } of lanes) await tidy();
-    const left = await containerd.stop();
-    for (const { stop } of lanes) left.push(...(await stop()));
+    for (const { tidy } of running) await tidy?.();
+    const left: string[] = [];
+    for (const { stop } of running) left.push(...(await stop()));
     if (left.length > 0) console.error(`left behind: ${left.join("; ")}`);
   }
 }
 
-async function laneOf(runtime: Runtime, containerd: Containerd): Promise<Lane> {
+/** What was started is in `running` also when something after it cannot be. */
+async function laneOf(runtime: Runtime, containerd: Containerd, running: Running[]): Promise<Lane> {
   const docker = await startDocker(runtime, {});
+  running.push({ tidy: () => docker.docker(["rm", "--force", "entered"]), stop: docker.stop });
   const podman = await startPodman(runtime, { who: "root" });
+  running.push({ tidy: () => podman.podman(["rm", "--force", "--time", "0", "entered"]), stop: podman.stop });
   const cri = await startCri(runtime);
+  running.push({ stop: cri.stop });
   success(await docker.docker(["run", "-d", ...ENTERED, DOCKER_IMAGE, ...FOREVER]));
   success(await podman.podman(["run", "-d", ...ENTERED, PODMAN_IMAGE, ...FOREVER]));
   const operations = [
@@ -70,12 +79,7 @@ async function laneOf(runtime: Runtime, containerd: Containerd): Promise<Lane> {
     ...clientOperations("podman", podman.env, podman.line, PODMAN_IMAGE),
     ...criOperations(cri),
   ];
-  const tidy = async () => {
-    await docker.docker(["rm", "--force", "entered"]);
-    await podman.podman(["rm", "--force", "--time", "0", "entered"]);
-  };
-  const stop = async () => [...(await docker.stop()), ...(await podman.stop()), ...(await cri.stop())];
-  return { runtime: runtime.name, operations, tidy, stop };
+  return { runtime: runtime.name, operations };
 }
 
 function ctrOperation(runtime: Runtime, containerd: Containerd): Operation {
@@ -104,20 +108,11 @@ function clientOperations(
 
 /** A pod with one container, until that runs, as the kubelet makes it. */
 function criOperations(engine: Awaited<ReturnType<typeof startCri>>): Operation[] {
-  const { pod, started, call } = criLane(engine, "bench", () => {});
-  let id = "";
-  const tidy = async () => {
-    await call("RuntimeService/StopPodSandbox", { pod_sandbox_id: id });
-    await call("RuntimeService/RemovePodSandbox", { pod_sandbox_id: id });
-  };
+  const { pod, started } = criLane(engine, "bench", () => {});
   const operation = (name: string, network: "POD" | "NODE"): Operation => ({
     name: `a pod of the CRI, ${name}`,
-    run: async () => {
-      const made = await pod({ network });
-      id = made.id;
-      await started(made, sleep);
-    },
-    tidy,
+    run: async () => started(await pod({ network }), sleep),
+    tidy: () => removePods(engine),
   });
   return [operation("host network", "NODE"), operation("network of its own", "POD")];
 }

@@ -55,7 +55,7 @@ function contestant(engine: Engine): Contestant<Lane> {
 }
 
 /** The tests of a file run one after the other: what there is, is of the one that ended. */
-async function removePods({ call }: Engine): Promise<void> {
+export async function removePods({ call }: Engine): Promise<void> {
   const { items } = await call<{ items: { id: string }[] }>("RuntimeService/ListPodSandbox", {});
   for (const { id } of items) {
     await call("RuntimeService/StopPodSandbox", { pod_sandbox_id: id });

@@ -99,16 +99,18 @@ interface State {
 
 /** One of each is enough: messages are copied out of them. Words of records that nobody writes must be 0. */
 let dataRoom: Buffer | undefined;
+let dataWordsRoom: Int32Array | undefined;
 let recordsRoom: Int32Array | undefined;
 
 function newState(encoding: Encoding): State {
   dataRoom ??= Buffer.allocUnsafeSlow(MESSAGE_LIMIT);
+  dataWordsRoom ??= new Int32Array(dataRoom.buffer);
   recordsRoom ??= new Int32Array(MESSAGE_LIMIT / 4);
   const state: State = {
     encoding,
     batches: [],
     data: dataRoom,
-    dataWords: new Int32Array(dataRoom.buffer),
+    dataWords: dataWordsRoom,
     dataEnd: RECORD_SIZE,
     records: recordsRoom,
     steps: [],

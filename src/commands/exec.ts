@@ -6,7 +6,6 @@ import { chosenCgroups } from "../container/exec-cgroups.ts";
 import { execProcess } from "../container/exec-process.ts";
 import { listenFds } from "../container/listen-fds.ts";
 import { countKills, type KillReason, killedFor, withReason } from "../container/out-of-memory.ts";
-
 import { withSavedConfig } from "../container/saved-config.ts";
 import { TsrunError } from "../errors.ts";
 import { readFacts } from "../host/read-facts.ts";

@@ -22,7 +22,6 @@ import { planSendPidfd } from "../plan/sockets.ts";
 import type { Config, Process } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
 import { checkLabels } from "./check-host.ts";
-
 import { cgroupsOfInit } from "./exec-cgroups.ts";
 import { type Execution, execute } from "./execute.ts";
 import { prepareEnvironment } from "./home.ts";

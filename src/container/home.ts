@@ -1,6 +1,7 @@
 import { type Agent, encodeRead, performRead, readInAgent } from "../agent/session.ts";
 import { hasHome, processEnvironment } from "../plan/command.ts";
 import { homeOf, type Passwd } from "../plan/passwd.ts";
+import { READ_LIMIT } from "../plan/read.ts";
 import type { SlotTable } from "../plan/step.ts";
 import type { Process } from "../spec/types.ts";
 import { textOf } from "../text.ts";
@@ -20,16 +21,16 @@ export function prepareEnvironment(
   const first = knowsHome ? undefined : encodeRead(agent, slots, passwd.descriptor, 0);
   const home = () => {
     if (first === undefined || passwd?.isFile() !== true) return "/";
-    return homeOf(process.user?.uid ?? 0, readText(performRead(first), agent, slots, passwd));
+    return homeOf(process.user?.uid ?? 0, readOn(performRead(first), agent, slots, passwd));
   };
   return () => processEnvironment(process, extra, home);
 }
 
-/** As much as anybody has. */
-function readText(first: Uint8Array, agent: Agent, slots: SlotTable, { descriptor }: Passwd): string {
+/** As much as anybody has; `first` is what was read so far. */
+function readOn(first: Uint8Array, agent: Agent, slots: SlotTable, { descriptor }: Passwd): string {
   const MAX_SIZE = 1 << 20;
   const parts = [first];
-  for (let size = first.length; parts.at(-1)!.length === 4096 && size < MAX_SIZE; size += parts.at(-1)!.length) {
+  for (let size = first.length; parts.at(-1)!.length === READ_LIMIT && size < MAX_SIZE; size += parts.at(-1)!.length) {
     parts.push(readInAgent(agent, slots, descriptor, size));
   }
   return parts.map(textOf).join("");

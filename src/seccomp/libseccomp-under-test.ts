@@ -2,7 +2,8 @@
 import { dlopen, FFIType, type Pointer, ptr } from "bun:ffi";
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { SOCK_FILTER_SIZE } from "../abi/filter.ts";
-import type { Seccomp, SeccompArch, SeccompOperator } from "../spec/types.ts";
+import { SECCOMP_OPERATORS } from "../spec/seccomp-names.ts";
+import type { Seccomp, SeccompArch } from "../spec/types.ts";
 import { type Architecture, architecture } from "./architectures.ts";
 import { returnValue } from "./decisions.ts";
 
@@ -36,17 +37,6 @@ function lib(): Library {
   library ??= open().symbols;
   return library;
 }
-
-/** The numbers of enum scmp_compare. */
-const OPERATORS: readonly SeccompOperator[] = [
-  "SCMP_CMP_NE",
-  "SCMP_CMP_LT",
-  "SCMP_CMP_LE",
-  "SCMP_CMP_EQ",
-  "SCMP_CMP_GE",
-  "SCMP_CMP_GT",
-  "SCMP_CMP_MASKED_EQ",
-];
 
 /** x32 has a token of its own there: x86_64's without the bit of 64-bit architectures. */
 const X32 = 0x4000003e;
@@ -120,7 +110,11 @@ function addRule(context: Pointer, { names, action, errnoRet, args }: SyscallRul
   const native = lib().seccomp_arch_native();
   if (returns === byDefault) return;
   const conditions = (args ?? []).map(({ index, op, value, valueTwo }) =>
-    BigUint64Array.of(BigInt(index) | (BigInt(OPERATORS.indexOf(op) + 1) << 32n), BigInt(value), BigInt(valueTwo ?? 0)),
+    BigUint64Array.of(
+      BigInt(index) | (BigInt(SECCOMP_OPERATORS.indexOf(op) + 1) << 32n),
+      BigInt(value),
+      BigInt(valueTwo ?? 0),
+    ),
   );
   const isSplit = new Set((args ?? []).map(({ index }) => index)).size < conditions.length;
   const rules = isSplit ? conditions.map((condition) => [condition]) : [conditions];

@@ -15,6 +15,7 @@ export const SECCOMP_ACTIONS = [
   "SCMP_ACT_NOTIFY",
 ] as const;
 
+/** In the order of libseccomp's enum scmp_compare, which counts from 1. */
 export const SECCOMP_OPERATORS = [
   "SCMP_CMP_NE",
   "SCMP_CMP_LT",
