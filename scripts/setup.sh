@@ -78,11 +78,11 @@ install() {
   quietly apt-get -o DPkg::Lock::Timeout=400 -y --no-install-recommends install "$@"
 }
 
-# There is a package per version of Go, and several in backports. When the newest is too old, that is an error.
+# There is a package per version of Go, and several in backports. When the newest is too old, it fetches one that is not.
 newest_go() {
   newest=$(apt-cache search --names-only '^golang-1\.[0-9]+-go$' | sed 's/ .*//' | sort -V | tail -1)
   [ -z "$newest" ] || install "$newest"
-  scripts/go-programs.sh which >/dev/null ||
+  scripts/go-programs.sh which >/dev/null 2>&1 || scripts/go-programs.sh fetch ||
     fail "the newest Go that apt has is ${newest:-none}: unpack one from https://go.dev/dl to /usr/local/go, or use Debian 13"
 }
 
