@@ -6,12 +6,14 @@ DESTDIR ?=
 machine := $(patsubst x86_64,x86-64,$(shell uname -m))
 # What to build for: x86-64 or aarch64.
 ARCH    ?= $(machine)
+# no: a program that starts as Bun does, and of which every build gives the same bytes.
+WARM    ?= yes
 
 bun     := node_modules/@oven/bun-linux-$(if $(filter aarch64,$(machine)),aarch64,x64)/bin/bun
 foreign := build/bun-$(ARCH)/node_modules/@oven/bun-linux-$(if $(filter aarch64,$(ARCH)),aarch64,x64)/bin/bun
 program := bin/tsrun$(if $(filter-out $(machine),$(ARCH)),-$(ARCH))
 sources := $(shell find src -name '*.ts' ! -name '*.test.ts' -o -path 'src/spec/generated/*')
-builder := scripts/build.ts scripts/elf-entry.ts package.json package-lock.json
+builder := scripts/build.ts $(wildcard scripts/program/*.ts) package.json package-lock.json
 
 # What Bun and npm would write to the home directory stays in the tree; there may be no home directory.
 export BUN_INSTALL := $(CURDIR)/build/cache/bun
@@ -43,8 +45,7 @@ test-setup: setup
 build: $(program) ## compile bin/tsrun, or with ARCH=aarch64 bin/tsrun-aarch64
 
 $(program): $(sources) $(builder) $(if $(filter-out $(machine),$(ARCH)),$(foreign)) | node_modules/.package-lock.json
-	$(bun) scripts/build.ts $(ARCH) $@
-	@scripts/drop-from-page-cache.sh $@
+	$(bun) scripts/build.ts $(ARCH) $@ $(if $(filter no,$(WARM)),--cold)
 
 $(foreign): package-lock.json
 	@scripts/setup.sh bun $(ARCH)
@@ -93,8 +94,7 @@ man: setup ## write the man pages, docs/man
 	$(bun) scripts/generate-man.ts docs/man
 
 install: build ## install to $(DESTDIR)$(PREFIX)
-	install -D -m 755 bin/tsrun $(DESTDIR)$(PREFIX)/bin/tsrun
-	@scripts/drop-from-page-cache.sh $(DESTDIR)$(PREFIX)/bin/tsrun
+	scripts/install-program.sh bin/tsrun $(DESTDIR)$(PREFIX)/bin/tsrun
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { staticProgram } from "../scripts/program/static-program.ts";
 import { changedResources, fullResources } from "./resources.ts";
 import { run } from "./runtimes.ts";
-import { staticProgram } from "./static-program.ts";
 
 export interface Bundle {
   readonly dir: string;

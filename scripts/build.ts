@@ -1,11 +1,12 @@
 /**
- * Compiles tsrun: `bun scripts/build.ts ARCH OUTFILE`. The program appears under its name only when it is complete, so a
+ * Compiles tsrun: `bun scripts/build.ts ARCH OUTFILE [--cold]`. The program appears under its name only when it is complete, so a
  * program that runs meanwhile is never half replaced.
  */
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type Arch, nativeArch } from "../src/abi/syscalls.ts";
-import { addEntryStub } from "./elf-entry.ts";
+import { addEntryStub } from "./program/entry-stub.ts";
+import { addStart } from "./program/start.ts";
 
 const root = resolve(import.meta.dir, "..");
 
@@ -25,14 +26,15 @@ const FLAGS = [
   "--no-compile-autoload-package-json",
 ];
 
-function build(arch: Arch, outfile: string): void {
+function build(arch: Arch, outfile: string, isCold: boolean): void {
+  const start = (program: Uint8Array) => (isCold ? addEntryStub(program, arch) : addStart(program, arch, work));
   // Of its own: two builds may run at once.
   const work = `${root}/build/compile-${arch}-${process.pid}`;
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
   mkdirSync(dirname(outfile), { recursive: true });
   compile(arch, work);
-  writeFileSync(`${work}/tsrun.linked`, addEntryStub(readFileSync(`${work}/tsrun`), arch));
+  writeFileSync(`${work}/tsrun.linked`, start(readFileSync(`${work}/tsrun`)));
   chmodSync(`${work}/tsrun.linked`, 0o755);
   renameSync(`${work}/tsrun.linked`, outfile);
   rmSync(work, { recursive: true });
@@ -77,6 +79,7 @@ function fail(message: string): never {
   process.exit(1);
 }
 
-const [arch, outfile] = process.argv.slice(2);
-if ((arch !== "x86-64" && arch !== "aarch64") || outfile === undefined) fail("usage: build.ts x86-64|aarch64 OUTFILE");
-build(arch, resolve(outfile));
+const [arch, outfile, cold] = process.argv.slice(2);
+if ((arch !== "x86-64" && arch !== "aarch64") || outfile === undefined)
+  fail("usage: build.ts x86-64|aarch64 OUTFILE [--cold]");
+build(arch, resolve(outfile), cold === "--cold");

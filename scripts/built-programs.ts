@@ -36,7 +36,10 @@ describe("a build", () => {
     mustRun(["cp", "-a", ...sources.map((part) => `${root}/${part}`), copy]);
     const program = `${copy}/tsrun`;
     const command = ["sh", "-c", `umask ${environment.MASK}; exec "$@"`, "sh", process.execPath];
-    mustRun([...command, `${copy}/scripts/build.ts`, nativeArch, program], { ...process.env, ...environment });
+    mustRun([...command, `${copy}/scripts/build.ts`, nativeArch, program, "--cold"], {
+      ...process.env,
+      ...environment,
+    });
     return new Bun.CryptoHasher("sha256").update(readFileSync(program)).digest("hex");
   };
 
@@ -45,7 +48,7 @@ describe("a build", () => {
     if (exitCode !== 0) throw new Error(`${command.join(" ")}: ${stderr.toString()}`);
   };
 
-  test("gives the same bytes wherever, whenever and by whomever it is made", () => {
+  test("with a cold start gives the same bytes wherever, whenever and by whomever it is made", () => {
     const one = builtIn("one", { TZ: "UTC", LANG: "C", HOME: directory, MASK: "022" });
     const other = builtIn("deeper/and/other", {
       TZ: "Asia/Tokyo",
@@ -55,7 +58,25 @@ describe("a build", () => {
     });
     expect(other).toBe(one);
   }, 120_000);
+
+  test.skipIf(nativeArch !== "x86-64")(
+    "with a warm start has the same code and data (x86-64 only)",
+    () => {
+      mustRun([process.execPath, `${root}/scripts/build.ts`, nativeArch, `${directory}/cold`, "--cold"]);
+      const [cold, warm] = [readFileSync(`${directory}/cold`), readFileSync(`${root}/bin/tsrun`)];
+      // Between the headers, which say where it is entered, and what is entered.
+      const [from, to] = [4096, lastSegmentOffset(cold)];
+      expect(lastSegmentOffset(warm)).toBe(to);
+      expect(warm.subarray(from, to).equals(cold.subarray(from, to))).toBe(true);
+    },
+    120_000,
+  );
 });
+
+function lastSegmentOffset(file: Buffer): number {
+  const last = Number(file.readBigUInt64LE(32)) + 56 * (file.readUInt16LE(56) - 1);
+  return Number(file.readBigUInt64LE(last + 8));
+}
 
 for (const arch of ["x86-64", "aarch64"] satisfies Arch[]) {
   const command = commandFor(arch);

@@ -140,6 +140,18 @@ describe("imports", () => {
     expect(users.sort()).toEqual(["kernel/kernel.ts", "kernel/sd-bus.ts"]);
   });
 
+  // What Bun knows of its process may be that of a build, see kernel/warm-start.ts. `process` may also be one of the config.
+  test("of Bun's process are warm-start.ts's only", () => {
+    const facts =
+      /\b(process\.(argv|cwd\(|env|pid|ppid|std(in|out|err)|hrtime|on\(|exit)|= process;|Bun\.nanoseconds\()(?! \?\?)/;
+    const isCode = (line: string) => !/^\s*(\*|\/\/|\/\*)/.test(line);
+    const lines = (file: string) => readFileSync(join(root, file), "utf8").split("\n").filter(isCode);
+    const users = production.filter(
+      (file) => !PURE.includes(folderOf(file.slice(4)) ?? "") && lines(file).some((line) => facts.test(line)),
+    );
+    expect(users).toEqual(["src/kernel/warm-start.ts"]);
+  });
+
   test("never reach main.ts or a test", () => {
     expect(imports.filter(({ to }) => /^main\.ts$|\.test\.ts$|-under-test\.ts$/.test(to)).map(show)).toEqual([]);
   });

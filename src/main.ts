@@ -7,14 +7,15 @@ import type { Answer } from "./cli/yargs.ts";
 import { printVersion } from "./commands/version.ts";
 import { installBuiltIns } from "./kernel/built-ins.ts";
 import { sys } from "./kernel/kernel.ts";
-import { beginTrace, stage } from "./kernel/trace.ts";
+import { beginTrace, markStart, stage } from "./kernel/trace.ts";
+import { environment, freeze, isToFreeze, programArguments } from "./kernel/warm-start.ts";
 import { releaseSignals } from "./terminal/hold-signals.ts";
 
 /**
  * Each is a module that is loaded when it is asked for: the engine makes something of every function of a module when it
  * loads it, called or not, and `state` has a tenth of those of `run`.
  */
-const commands: { readonly [N in CommandName]?: () => Promise<Command<N>> } = {
+const commands: { [N in CommandName]?: () => Promise<Command<N>> | Command<N> } = {
   create: async () => (await import("./commands/create.ts")).createCommand,
   start: async () => (await import("./commands/start.ts")).startCommand,
   run: async () => (await import("./commands/run.ts")).runCommand,
@@ -45,16 +46,62 @@ const HOLDING: readonly string[] = ["run", "exec", "try", "pause", "update"];
 
 type CommandInvocation = Exclude<Invocation, { readonly command: "version" }>;
 
-main(process.argv.slice(2));
+/** What else is loaded when it is asked for. */
+const extras = {
+  people: async () => await import("./cli/yargs.ts"),
+  traceFile: async () => await import("./cli/trace-file.ts"),
+};
 
-function main(argv: readonly string[]): void {
+if (isToFreeze()) loadAll().then(warmUp).then(freeze).then(main, crash);
+else main();
+
+/** For a start that finds everything loaded, see kernel/warm-start.ts. */
+async function loadAll(): Promise<void> {
+  await load(commands);
+  await load(extras);
+}
+
+async function load<T extends { [name: string]: (() => unknown) | undefined }>(table: T): Promise<void> {
+  for (const name in table) {
+    const module = await table[name]?.();
+    Object.assign(table, { [name]: () => module });
+  }
+}
+
+/** Runs the command lines that the build names, see scripts/program/warm-up.ts; the first once more without their garbage. */
+async function warmUp(): Promise<void> {
+  const restore = installBuiltIns();
+  const lines: string[][] = JSON.parse(environment().TSRUN_WARM_UP ?? "[]");
+  for (const line of lines) await warmUpWith(line);
+  Bun.gc(true);
+  for (const line of lines.slice(0, 1)) await warmUpWith(line);
+  restore();
+}
+
+async function warmUpWith(line: readonly string[]): Promise<void> {
+  const free = sys("dup", 0);
+  const invocation = parseFast(line);
+  const status = invocation === undefined ? 1 : await run(invocation);
+  // What ends with a command otherwise: locks, sockets, the log.
+  sys("close_range", free, 0x7fffffff, 0);
+  if (status !== 0) printError(`${line.join(" ")}: exit status ${status}\n`);
+}
+
+function main(): void {
+  markStart();
+  const argv = programArguments();
   const restore = installBuiltIns();
   const invocation = parseFast(argv);
   if (invocation !== undefined) exitWith(run(invocation));
   else {
     restore();
-    exitWith(import("./cli/yargs.ts").then(({ parseForPeople }) => answer(parseForPeople(argv))));
+    exitWith(answerPeople(argv));
   }
+}
+
+async function answerPeople(argv: readonly string[]): Promise<number> {
+  const { parseForPeople } = await extras.people();
+  return answer(parseForPeople(argv));
 }
 
 function answer(given: Answer): number | Promise<number> {
@@ -77,7 +124,7 @@ async function performTraced(invocation: CommandInvocation, path: string): Promi
   stage("load the trace writer");
   const { command, globals } = invocation;
   try {
-    const { prepareTraceFile, writeTrace } = await import("./cli/trace-file.ts");
+    const { prepareTraceFile, writeTrace } = await extras.traceFile();
     prepareTraceFile(path);
     stage("load the command");
     const status = await perform(invocation);

@@ -1,7 +1,7 @@
 /** What limits do to the programs inside, not only what the files say. */
 import { expect } from "bun:test";
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
-import { staticProgram } from "../bench/static-program.ts";
+import { staticProgram } from "../scripts/program/static-program.ts";
 import {
   cgroupFile,
   cgroupOf,

@@ -1,6 +1,6 @@
 import { expect } from "bun:test";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { staticProgram } from "../bench/static-program.ts";
+import { staticProgram } from "../scripts/program/static-program.ts";
 import { command } from "./helpers/command.ts";
 import { cgroupsOf } from "./helpers/leaks.ts";
 import { type Bundle, type Change, mustFail, mustSucceed, RUNTIME_NAME, suite } from "./helpers/suite.ts";

@@ -79,13 +79,13 @@ function microseconds(action: () => void): number {
 }
 
 test(
-  "spans nest, and tell where nine tenths of the time went",
+  "spans nest, and tell where most of the time went",
   () => {
     // Stages follow one another without a gap, so only a clock outside of tsrun can tell what they leave out.
     const spawning = Math.min(...Array.from({ length: 8 }, () => microseconds(() => command(["/bin/true"]))));
     let best = 0;
     // What others have the machine do meanwhile is in the wall time only: the best of many counts.
-    for (let i = 0; i < 40 && best <= 0.9; i++) {
+    for (let i = 0; i < 40 && best <= 0.85; i++) {
       const b = bundle();
       let wall = -spawning;
       const events = traced(b, (at, options) => {
@@ -104,7 +104,7 @@ test(
       }
       best = Math.max(best, stages.reduce((sum, { dur }) => sum + dur, 0) / wall);
     }
-    expect(best).toBeGreaterThan(0.9);
+    expect(best).toBeGreaterThan(0.85);
   },
   { skip, limit: 60_000 },
 );

@@ -2,6 +2,7 @@ import { errnoNumber } from "../abi/errno.ts";
 import { MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC } from "../abi/memfd.ts";
 import { nativeArch } from "../abi/syscalls.ts";
 import { TsrunError } from "../errors.ts";
+import { nanoseconds } from "../kernel/clock.ts";
 import { readText } from "../kernel/files.ts";
 import { type Sys, spawn, sys } from "../kernel/kernel.ts";
 import { isTracing } from "../kernel/trace.ts";
@@ -28,7 +29,7 @@ export interface Sent {
   readonly agent: Agent;
   readonly slots: SlotTable;
   readonly batches: readonly Batch[];
-  /** When the last batch was sent, as Bun.nanoseconds() counts; 0 when nothing is traced. */
+  /** When the last batch was sent, as nanoseconds() counts; 0 when nothing is traced. */
   sentAt: number;
 }
 
@@ -149,7 +150,7 @@ export function finishExec(sent: Sent): void {
 }
 
 function sendNext(sent: Sent, index: number): void {
-  if (isTracing()) sent.sentAt = Bun.nanoseconds();
+  if (isTracing()) sent.sentAt = nanoseconds();
   sendBatch(sent.agent, sent.batches[index]!);
 }
 
@@ -222,7 +223,7 @@ function receiveEnd(sent: Sent, batch: Batch): void {
   let length = receive(sent.agent);
   const times = batch.times?.sent;
   const hasTimes = times !== undefined && length === timesSize(times);
-  const start = hasTimes ? Bun.nanoseconds() : 0;
+  const start = hasTimes ? nanoseconds() : 0;
   if (hasTimes) {
     traceReceived(sent, batch, length, start);
     length = receive(sent.agent);
@@ -239,7 +240,7 @@ function askForTimes(sent: Sent, batch: Batch, address: number): void {
   asking.steps.push({ call: "write", args: [socket, address, size], what: "send the times" });
   sendBatch(agent, encodePrograms([asking], { arch: nativeArch, socket: agent.theirs, slots })[0]!);
   const length = receive(agent);
-  if (length === size) traceReceived(sent, batch, length, Bun.nanoseconds());
+  if (length === size) traceReceived(sent, batch, length, nanoseconds());
 }
 
 function traceReceived({ agent, sentAt }: Sent, batch: Batch, length: number, receivedAt: number): void {

@@ -1,3 +1,4 @@
+import { nanoseconds } from "../kernel/clock.ts";
 import { addStep, fromAgentClock, nameProcess } from "../kernel/trace.ts";
 import type { Label, Step } from "../plan/step.ts";
 import type { Batch } from "./records.ts";
@@ -65,6 +66,6 @@ function isBefore(steps: readonly Step[], index: number, label: Label | undefine
 export function traceLast(batch: Batch, from: number, agent: Agent, start: number): void {
   const pid = processAt(agent);
   const steps = batch.steps[from]?.call === "execve" ? batch.steps.slice(from, from + 1) : batch.steps.slice(from);
-  const end = Bun.nanoseconds();
+  const end = nanoseconds();
   for (const [i, step] of steps.entries()) addStep(pid, step, start, i === steps.length - 1 ? end : start);
 }

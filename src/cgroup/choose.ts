@@ -1,4 +1,6 @@
 import type { CgroupFacts } from "../host/facts.ts";
+import { prepareBus } from "../kernel/sd-bus.ts";
+import { environment } from "../kernel/warm-start.ts";
 import type { Config } from "../spec/types.ts";
 import { deviceModel } from "./device-rules.ts";
 import { type CgroupDirectory, cgroupDirectories } from "./paths.ts";
@@ -46,7 +48,7 @@ export interface CgroupWish {
 export function systemdInstance(rootless: string, euid: number, inUserNamespace: boolean): Instance {
   if (rootless !== "auto") return rootless === "true" ? "user" : "system";
   if (euid !== 0) return "user";
-  const hasSession = (process.env.DBUS_SESSION_BUS_ADDRESS ?? process.env.XDG_RUNTIME_DIR ?? "") !== "";
+  const hasSession = (environment().DBUS_SESSION_BUS_ADDRESS ?? environment().XDG_RUNTIME_DIR ?? "") !== "";
   return inUserNamespace && hasSession ? "user" : "system";
 }
 
@@ -71,6 +73,7 @@ const CGROUPFS: CgroupManager = {
 
 /** The same path in every hierarchy: systemd makes it in its own, tsrun in those of v1 that systemd leaves alone. */
 function systemd(instance: Instance, isTrial: boolean): CgroupManager {
+  prepareBus();
   return {
     name: "systemd",
     place: ({ config, id, facts }) => {

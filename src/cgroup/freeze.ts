@@ -1,5 +1,6 @@
 import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
 import { TsrunError } from "../errors.ts";
+import { nanoseconds } from "../kernel/clock.ts";
 import { readText, sleep, writeText } from "../kernel/files.ts";
 import { processesIn } from "./processes.ts";
 
@@ -87,9 +88,9 @@ export function freeze(freezer: Freezer, action: string, patience: Patience): vo
 
 function waitUntilFrozen(freezer: Freezer, action: string, { milliseconds, sleep }: Patience): void {
   const ASK_AGAIN_AFTER = 50;
-  const end = Bun.nanoseconds() + milliseconds * 1e6;
+  const end = nanoseconds() + milliseconds * 1e6;
   for (let round = 1, pause = 0.1; freezer.state() !== "frozen"; round++, pause = Math.min(pause * 2, 10)) {
-    if (Bun.nanoseconds() > end) throw notFrozen(freezer, action, milliseconds);
+    if (nanoseconds() > end) throw notFrozen(freezer, action, milliseconds);
     if (freezer.asksAgain && round % ASK_AGAIN_AFTER === 0) freezer.ask(false);
     if (freezer.asksAgain) mustAsk(freezer, true, action);
     if (sleep(pause)) throw new TsrunError(`cannot ${action}: a signal came first; it runs again`, { code: "EINTR" });
@@ -133,10 +134,10 @@ function awake(path: string): string[] {
 
 /** Thaws, and waits until the kernel says so. Throws when a cgroup above stays frozen. */
 export function thawAll(freezer: Freezer, action: string, patience: number): void {
-  const end = Bun.nanoseconds() + patience * 1e6;
+  const end = nanoseconds() + patience * 1e6;
   mustAsk(freezer, false, action);
   for (let pause = 0.1; freezer.state() !== "thawed"; pause = Math.min(pause * 2, 10)) {
-    if (Bun.nanoseconds() > end) throw staysFrozen(freezer, action);
+    if (nanoseconds() > end) throw staysFrozen(freezer, action);
     sleep(pause);
   }
 }

@@ -1,5 +1,6 @@
 import { AT_FDCWD } from "../abi/fcntl.ts";
 import { SIGKILL } from "../abi/signal.ts";
+import { nanoseconds } from "../kernel/clock.ts";
 import { readText, sleep, writeText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import type { ContainerCgroup } from "./paths.ts";
@@ -17,7 +18,7 @@ export function signalCgroups(cgroups: readonly ContainerCgroup[], signal: numbe
  * many are left when `patience` (milliseconds) is over: a process in uninterruptible sleep cannot be killed.
  */
 export function killCgroups(cgroups: readonly ContainerCgroup[], patience: number): number {
-  const end = Bun.nanoseconds() + patience * 1e6;
+  const end = nanoseconds() + patience * 1e6;
   const own = cgroups.filter(isOwn);
   const others = own.filter((cgroup) => !killAtOnce(cgroup));
   const forksAreCaught = others.length < own.length;
@@ -27,7 +28,7 @@ export function killCgroups(cgroups: readonly ContainerCgroup[], patience: numbe
     const pids = processesOf(own);
     for (const pid of pids) sys("kill", pid, SIGKILL);
     for (const cgroup of others) release(cgroup);
-    if (pids.size === 0 || Bun.nanoseconds() > end) return pids.size;
+    if (pids.size === 0 || nanoseconds() > end) return pids.size;
     sleep(pause);
   }
 }

@@ -1,5 +1,6 @@
 import { errnoNumber } from "../abi/errno.ts";
 import { AT_FDCWD, AT_REMOVEDIR } from "../abi/fcntl.ts";
+import { nanoseconds } from "../kernel/clock.ts";
 import { sleep } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { isCgroupPath, isShared, killCgroups } from "./kill.ts";
@@ -31,12 +32,12 @@ export function removeCgroups(
   const own = busy.filter(({ path }) => !isShared(path));
   for (const { path } of busy.filter((each) => !own.includes(each))) onShared(path);
   if (removeAll(own).length === 0) return [];
-  const end = Bun.nanoseconds() + patience * 1e6;
+  const end = nanoseconds() + patience * 1e6;
   killCgroups(own, patience);
   for (let pause = 1; ; pause = Math.min(pause * 2, 20)) {
     const left = removeAll(own);
     const waits = left.some(({ errno }) => isBusy(-errno));
-    if (!waits || Bun.nanoseconds() > end) return left;
+    if (!waits || nanoseconds() > end) return left;
     sleep(pause);
   }
 }

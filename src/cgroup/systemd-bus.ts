@@ -1,5 +1,6 @@
 import { AT_FDCWD } from "../abi/fcntl.ts";
 import { errorMessage, TsrunError } from "../errors.ts";
+import { nanoseconds } from "../kernel/clock.ts";
 import { sys } from "../kernel/kernel.ts";
 import {
   type Bus,
@@ -12,7 +13,7 @@ import {
   takeReply,
   takeSignal,
 } from "../kernel/sd-bus.ts";
-
+import { environment } from "../kernel/warm-start.ts";
 import { utf8 } from "../text.ts";
 
 /** org.freedesktop.systemd1(5) */
@@ -66,15 +67,15 @@ export function connectSystemd(instance: Instance): SystemdBus {
 const HINT = "is systemd running, and its socket to be reached from here? without systemd use the cgroupfs driver";
 
 function systemSockets(): Socket[] {
-  const given = process.env.DBUS_SYSTEM_BUS_ADDRESS ?? "";
+  const given = environment().DBUS_SYSTEM_BUS_ADDRESS ?? "";
   if (given !== "") return [{ address: given, isBus: true }];
   return [unixSocket("/run/systemd/private", false), unixSocket("/run/dbus/system_bus_socket", true)];
 }
 
 function userSockets(): Socket[] {
-  const given = process.env.DBUS_SESSION_BUS_ADDRESS ?? "";
+  const given = environment().DBUS_SESSION_BUS_ADDRESS ?? "";
   const named = given === "" ? [] : [{ address: given, isBus: true }];
-  const directory = process.env.XDG_RUNTIME_DIR ?? "";
+  const directory = environment().XDG_RUNTIME_DIR ?? "";
   const runtime = directory === "" ? `/run/user/${sys("geteuid")}` : directory;
   return [...named, unixSocket(`${runtime}/systemd/private`, false), unixSocket(`${runtime}/bus`, true)];
 }
@@ -189,7 +190,7 @@ export function finishJob({ bus }: SystemdBus, job: string, doing: string): stri
 }
 
 function deadline(): number {
-  return Bun.nanoseconds() + PATIENCE_S * 1e9;
+  return nanoseconds() + PATIENCE_S * 1e9;
 }
 
 function tooLate(thing: string): TsrunError {

@@ -1,5 +1,6 @@
 import { TsrunError } from "../errors.ts";
 import { parseCgroupFile } from "../host/parse-cgroups.ts";
+import { nanoseconds } from "../kernel/clock.ts";
 import { readText, sleep } from "../kernel/files.ts";
 import type { Reply } from "../kernel/sd-bus.ts";
 import { processesIn } from "./processes.ts";
@@ -103,9 +104,9 @@ const PATIENCE_MS = 10_000;
 
 /** The reply of StartTransientUnit when no unit of that name is in the way any more. */
 function acceptedStart(connection: SystemdBus, scope: PlannedScope, pid: number, first: Reply): Reply {
-  const end = Bun.nanoseconds() + PATIENCE_MS * 1e6;
+  const end = nanoseconds() + PATIENCE_MS * 1e6;
   let reply = first;
-  for (let pause = 1; isError(reply, UNIT_EXISTS) && Bun.nanoseconds() < end; pause = Math.min(2 * pause, 100)) {
+  for (let pause = 1; isError(reply, UNIT_EXISTS) && nanoseconds() < end; pause = Math.min(2 * pause, 100)) {
     takeOver(connection, scope);
     reply = callManager(connection, "StartTransientUnit", ...startArguments(scope, pid));
     if (isError(reply, UNIT_EXISTS)) sleep(pause);

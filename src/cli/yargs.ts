@@ -1,6 +1,8 @@
 import yargs from "yargs";
 import { Parser } from "yargs/helpers";
+import { TIOCGWINSZ } from "../abi/ioctl.ts";
 import { TsrunError } from "../errors.ts";
+import { sys } from "../kernel/kernel.ts";
 import { suggestion } from "../spec/suggest.ts";
 import { type Invocation, longName, splitOption } from "./fast-path.ts";
 import {
@@ -173,7 +175,7 @@ function usageError(message: string, hint: string): TsrunError {
 export function helpText(command?: CommandName): string {
   const rows: OptionRows = { ...(command === undefined ? globalOptions() : commandOptions(command)), help: helpRow };
   const builder = yargs([]).detectLocale(false).help(false).version(false).exitProcess(false);
-  builder.wrap(Math.min(100, process.stdout.columns ?? 80));
+  builder.wrap(Math.min(100, terminalColumns() ?? 80));
   if (command === undefined) describeAll(builder);
   else describeCommand(builder, command);
   for (const [name, row] of Object.entries(rows)) if (!row.hidden) builder.option(name, helpOption(row));
@@ -214,4 +216,11 @@ function helpOption(row: OptionRow) {
     ...(row.choices === undefined ? {} : { choices: [...row.choices] }),
     ...(row.default === undefined || row.default === 0 ? {} : { default: row.default }),
   };
+}
+
+/** How wide the terminal is that standard output is; undefined when it is none, or does not say. */
+function terminalColumns(): number | undefined {
+  const size = new Uint16Array(4);
+  if (sys("ioctl", 1, TIOCGWINSZ, new Uint8Array(size.buffer)) < 0 || size[1] === 0) return undefined;
+  return size[1];
 }

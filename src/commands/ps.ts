@@ -4,6 +4,7 @@ import { loadContainer } from "../container/load.ts";
 import { processTable } from "../container/process-table.ts";
 import { containerProcesses } from "../container/processes.ts";
 import { TsrunError } from "../errors.ts";
+import { environment } from "../kernel/warm-start.ts";
 import { stateRoot } from "../state/root.ts";
 import { textOf } from "../text.ts";
 
@@ -18,7 +19,7 @@ export const psCommand: Command<"ps"> = ({ args, options, globals }) => {
 
 /** What ps(1) prints. */
 function runPs(options: readonly string[]): string {
-  const program = Bun.which("ps", { PATH: process.env.PATH ?? "" });
+  const program = Bun.which("ps", { PATH: environment().PATH ?? "" });
   if (program === null) {
     throw new TsrunError(`cannot list processes: exec: "ps": executable file not found in $PATH`, {
       code: "ENOENT",
@@ -37,5 +38,5 @@ function runPs(options: readonly string[]): string {
 
 /** Without what the program file adds for the engine in it. */
 function ownEnvironment(): Record<string, string | undefined> {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("BUN_")));
+  return Object.fromEntries(Object.entries(environment()).filter(([name]) => !name.startsWith("BUN_")));
 }

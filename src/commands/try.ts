@@ -17,7 +17,9 @@ import { isFresh, openDirectories, readHostTree, splitParts, wholeParts } from "
 import { TsrunError } from "../errors.ts";
 import type { HostFacts } from "../host/facts.ts";
 import { readFacts } from "../host/read-facts.ts";
+import { currentDirectory } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
+import { environment } from "../kernel/warm-start.ts";
 import type { Trial } from "../plan/trial.ts";
 import { parseConfig } from "../spec/load.ts";
 import type { Config } from "../spec/types.ts";
@@ -47,7 +49,7 @@ export const tryCommand: Command<"try"> = (input) => {
 };
 
 function readHost(facts: HostFacts, keeps: boolean): TryHost {
-  const { env } = process;
+  const env = environment();
   return {
     caller: facts.euid === 0 ? undefined : keeps ? onlyCaller(facts, KEPT) : readCallerIds(facts),
     nested: facts.inUserNamespace,
@@ -65,7 +67,7 @@ const KEPT: Remedy = { why: "changes are kept, and all of them are yours", hint:
 /** The directory may have been removed, or be one that the container has its own of. */
 function visibleDirectory(): string {
   try {
-    const directory = process.cwd();
+    const directory = currentDirectory();
     return isFresh(directory) ? "/" : directory;
   } catch {
     return "/";
@@ -107,7 +109,7 @@ function checkSources(config: Config): void {
 function newTrial(config: Config, facts: HostFacts, keep: Keep | undefined): Trial {
   const inUserNamespace = facts.euid !== 0 || facts.inUserNamespace;
   const tree = readHostTree();
-  const open = () => openDirectories(tree, [config.process?.cwd, process.env.HOME]);
+  const open = () => openDirectories(tree, [config.process?.cwd, environment().HOME]);
   const parts = inUserNamespace ? splitParts(tree, open()) : wholeParts(tree);
   return { root: { keep: keep?.directory, inUserNamespace, parts } };
 }

@@ -3,6 +3,7 @@ import { watchOom } from "../cgroup/oom.ts";
 import { readStats } from "../cgroup/read-stats.ts";
 import { eventLine } from "../cgroup/stats.ts";
 import { errorMessage } from "../errors.ts";
+import { nanoseconds } from "../kernel/clock.ts";
 import { sys } from "../kernel/kernel.ts";
 import type { ContainerState } from "../state/state.ts";
 import { openInit } from "./init-process.ts";
@@ -32,14 +33,14 @@ export function streamEvents({ state, interval, print, warn }: EventStream): voi
   const pidfd = openInit(state);
   if (pidfd === undefined) return;
   const STDOUT = 1;
-  for (let next = Bun.nanoseconds() + interval; ; ) {
+  for (let next = nanoseconds() + interval; ; ) {
     const poll = Int32Array.of(watch.fd, POLLIN, pidfd, POLLIN, STDOUT, 0);
     const ready = sys("ppoll", poll, 3, timeUntil(next), 0, 0);
     if (ready === -errnoNumber("EINTR")) continue;
     const [oom, ended, reader] = [poll[1]! >>> 16, poll[3]! >>> 16, poll[5]! >>> 16];
     if (oom !== 0 && watch.take()) print(eventLine("oom", state.id));
     if (ended !== 0 || reader !== 0) return;
-    const now = Bun.nanoseconds();
+    const now = nanoseconds();
     if (now < next) continue;
     printStats(state, print, warn);
     // As Go's ticker does it: what was missed is not made up for.
@@ -49,7 +50,7 @@ export function streamEvents({ state, interval, print, warn }: EventStream): voi
 
 /** struct timespec. */
 function timeUntil(end: number): BigUint64Array {
-  const left = BigInt(Math.max(0, Math.round(end - Bun.nanoseconds())));
+  const left = BigInt(Math.max(0, Math.round(end - nanoseconds())));
   return BigUint64Array.of(left / 1_000_000_000n, left % 1_000_000_000n);
 }
 

@@ -1,6 +1,7 @@
 import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
 import { SIGKILL } from "../abi/signal.ts";
 import { TsrunError } from "../errors.ts";
+import { nanoseconds } from "../kernel/clock.ts";
 import { close } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { isAlive, readProcess } from "../state/process.ts";
@@ -67,9 +68,9 @@ function waitForEnd(pidfd: number, pid: number, patience: number): boolean {
 /** A pidfd becomes readable when its process has ended, reaped or not. */
 function waitFor(pidfd: number, milliseconds: number): boolean {
   const POLLIN = 1;
-  const end = Bun.nanoseconds() + milliseconds * 1e6;
+  const end = nanoseconds() + milliseconds * 1e6;
   for (;;) {
-    const left = BigInt(Math.max(0, Math.round(end - Bun.nanoseconds())));
+    const left = BigInt(Math.max(0, Math.round(end - nanoseconds())));
     const timeout = new BigUint64Array([left / 1_000_000_000n, left % 1_000_000_000n]);
     const ready = sys("ppoll", new Int32Array([pidfd, POLLIN]), 1, timeout, 0, 0);
     if (ready !== -errnoNumber("EINTR")) return ready > 0;

@@ -5,14 +5,14 @@ import type { Globals } from "../cli/options.ts";
 import { TsrunError } from "../errors.ts";
 import type { HostFacts } from "../host/facts.ts";
 import { readFacts } from "../host/read-facts.ts";
-import { readText } from "../kernel/files.ts";
+import { currentDirectory, readText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
+import { environment } from "../kernel/warm-start.ts";
 import { cleanPath } from "../plan/paths.ts";
 import { parseConfig } from "../spec/load.ts";
 import type { Config } from "../spec/types.ts";
 import { stateRoot } from "../state/root.ts";
-import { textOf } from "../text.ts";
 import { preserveDescriptors, stdioToOwn } from "./caller.ts";
 import { checkAgainstHost, checkWithoutRoot } from "./check-host.ts";
 import type { CreateRequest } from "./create.ts";
@@ -44,7 +44,7 @@ export function createRequest(
   checkAgainstHost(config);
   const passed = listenFds(config);
   const root = stateRoot(globals.root);
-  const notifies = (process.env.NOTIFY_SOCKET ?? "") !== "";
+  const notifies = (environment().NOTIFY_SOCKET ?? "") !== "";
   const preserveFds = options.preserveFds + passed.count;
   const facts = readFacts();
   if (!trial) checkWithoutRoot(config, facts);
@@ -78,16 +78,7 @@ export function mayGoWithoutCgroup(rootless: string, { euid, inUserNamespace }: 
 
 /** From the working directory, without "." and ".." components: it ends up in state.json and in hooks' hands. */
 export function absolutePath(path: string): string {
-  return cleanPath(path.startsWith("/") ? path : `${workingDirectory()}/${path}`);
-}
-
-/** getcwd(2) counts the NUL at the end. */
-function workingDirectory(): string {
-  const PATH_MAX = 4096;
-  const buffer = new Uint8Array(PATH_MAX);
-  const length = sys("getcwd", buffer, PATH_MAX);
-  if (length > 0) return textOf(buffer.subarray(0, length - 1));
-  throw new TsrunError(`cannot find the working directory: ${errnoText(-length)}`, { code: errnoName(-length) });
+  return cleanPath(path.startsWith("/") ? path : `${currentDirectory()}/${path}`);
 }
 
 /** config.json of the bundle, or the file of --config, checked. */

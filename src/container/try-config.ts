@@ -1,4 +1,5 @@
 import { TsrunError } from "../errors.ts";
+import { currentDirectory } from "../kernel/files.ts";
 import { cleanPath } from "../plan/paths.ts";
 import { defaultConfig } from "../spec/default-config.ts";
 import type { Config, IdMapping, Mount, Namespace, Process, Resources, User } from "../spec/types.ts";
@@ -169,7 +170,7 @@ function parseMount(text: string): Mount {
   if (!source || !target?.startsWith("/") || rest.length > 0) {
     throw wrong("mount", text, "SOURCE:TARGET[:OPTIONS] with an absolute TARGET");
   }
-  const from = cleanPath(source.startsWith("/") ? source : `${process.cwd()}/${source}`);
+  const from = cleanPath(source.startsWith("/") ? source : `${currentDirectory()}/${source}`);
   return bind(from, target, options === undefined || options === "" ? [] : options.split(","));
 }
 

@@ -11,6 +11,7 @@ import {
   unlinkSync,
 } from "node:fs";
 import { errorMessage, TsrunError } from "../errors.ts";
+import { sys } from "../kernel/kernel.ts";
 import type { RootPart } from "../plan/overlay-root.ts";
 import { type Change, findChanges } from "./try-changes.ts";
 
@@ -67,7 +68,7 @@ function finish(directory: string, parts: readonly RootPart[], made: readonly st
   const changes = findChanges({ upper, parts, made });
   prune(upper, parts, made, new Set(changes.map(([, path]) => path)));
   // Out of the way first: one of the changes may be called upper, too.
-  const apart = `${directory}/.upper-${process.pid}`;
+  const apart = `${directory}/.upper-${sys("getpid")}`;
   renameSync(upper, apart);
   for (const name of readdirSync(apart)) renameSync(`${apart}/${name}`, `${directory}/${name}`);
   rmdirSync(apart);

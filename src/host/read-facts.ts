@@ -1,3 +1,4 @@
+import { AT_FLAGS } from "../abi/auxv.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../abi/fcntl.ts";
 import { CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC } from "../abi/magic.ts";
 import { nativeArch } from "../abi/syscalls.ts";
@@ -133,7 +134,6 @@ function fileSystemOf(path: string): number {
  * the original in the auxiliary vector's AT_FLAGS, which the kernel always sets to 0.
  */
 function readNofile(): { soft: number; hard: number } {
-  const AT_FLAGS = 8;
   const RLIMIT_NOFILE = 7;
   const limits = new BigUint64Array(2);
   const failed = sys("prlimit64", 0, RLIMIT_NOFILE, 0, limits);

@@ -1,5 +1,6 @@
-import { errnoNumber } from "../abi/errno.ts";
+import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
 import { AT_FDCWD, AT_REMOVEDIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
+import { TsrunError } from "../errors.ts";
 import { textOf, utf8 } from "../text.ts";
 import { sys } from "./kernel.ts";
 
@@ -11,6 +12,16 @@ import { sys } from "./kernel.ts";
 /** Descriptor of an existing directory. */
 export function openDirectory(path: string, from = AT_FDCWD, flags = 0): number {
   return sys("openat", from, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags, 0);
+}
+
+/** Where tsrun was started (getcwd(3)); what process.cwd() says may be the directory of a build, see warm-start.ts. */
+export function currentDirectory(): string {
+  const PATH_MAX = 4096;
+  const buffer = new Uint8Array(PATH_MAX);
+  const length = sys("getcwd", buffer, PATH_MAX);
+  // The NUL at the end counts.
+  if (length > 0) return textOf(buffer.subarray(0, length - 1));
+  throw new TsrunError(`cannot find the working directory: ${errnoText(-length)}`, { code: errnoName(-length) });
 }
 
 export function close(fd: number): void {

@@ -2,7 +2,7 @@
  * The only door to the kernel: every system call that tsrun itself makes goes through `sys`, and no other file imports
  * bun:ffi. Nothing clever behind it: arguments in, result or negative errno out.
  */
-import { dlopen, FFIType, type Pointer, ptr, read as readMemory } from "bun:ffi";
+import { CFunction, CString, dlopen, FFIType, type Pointer, ptr, read as readMemory } from "bun:ffi";
 import { nativeArch, type SyscallName, syscallNumber } from "../abi/syscalls.ts";
 import { utf8 } from "../text.ts";
 
@@ -86,6 +86,22 @@ export function cString(text: string): Uint8Array {
 /** Where `array` lies in memory, for structs that hold pointers; the caller keeps `array` alive. */
 export function addressOf(array: Uint8Array | BigUint64Array | Int32Array): number {
   return ptr(array);
+}
+
+/** The 64-bit word at `address`. */
+export function wordAt(address: number): number {
+  return Number(readMemory.u64(address as Pointer, 0));
+}
+
+/** The text at `address` that ends with NUL. */
+export function stringAt(address: number): string {
+  return new CString(address as Pointer).toString();
+}
+
+/** Calls machine code that takes nothing and returns a word. */
+export function callFunction(address: number): number {
+  const code = CFunction({ ptr: address as Pointer, args: [], returns: FFIType.u64_fast });
+  return Number(code());
 }
 
 /** One entry of the auxiliary vector (getauxval(3)). */

@@ -1,3 +1,4 @@
+import { AT_FLAGS } from "../abi/auxv.ts";
 import { errnoNumber } from "../abi/errno.ts";
 import { auxiliaryValue, sys } from "./kernel.ts";
 
@@ -37,7 +38,6 @@ export function reapEnded(pid: number): number | undefined {
  * that tsrun starts on the host should not notice (select(2) breaks above 1,024).
  */
 export function withCallersLimit<T>(action: () => T): T {
-  const AT_FLAGS = 8;
   const RLIMIT_NOFILE = 7;
   const original = BigInt(auxiliaryValue(AT_FLAGS));
   const raised = new BigUint64Array(2);

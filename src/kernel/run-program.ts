@@ -3,6 +3,7 @@ import type { Arg, Data, Program, Slot, Step, Word } from "../plan/step.ts";
 import { childError, stepError } from "../plan/step-error.ts";
 import { textOf } from "../text.ts";
 import { type RunChild, runChild } from "./child.ts";
+import { nanoseconds } from "./clock.ts";
 import { addressOf, cString, type Sys, type SysArg } from "./kernel.ts";
 
 /** Told of each step that ran: result is the negative errno when it was tolerated or ended the program. */
@@ -17,7 +18,7 @@ export function runProgram(program: Program, sys: Sys, observe?: StepObserver, c
   let at = 0;
   while (at < program.steps.length) {
     const step = program.steps[at]!;
-    const startedAt = observe === undefined ? 0 : Bun.nanoseconds();
+    const startedAt = observe === undefined ? 0 : nanoseconds();
     if (step.into?.home !== undefined) materialize(memory, step.into.home);
     const result = step.call === "execve" ? runAsChild(step, child) : runStep(step, step.args, sys, memory);
     observe?.(step, result, startedAt);

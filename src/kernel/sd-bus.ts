@@ -8,7 +8,9 @@ import { CString, dlopen, FFIType, type Pointer, ptr, read as readMemory } from 
 import { type BusData, memberSignatures } from "../abi/dbus.ts";
 import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
 import { TsrunError } from "../errors.ts";
+import { nanoseconds } from "./clock.ts";
 import { cString } from "./kernel.ts";
+import { startCold } from "./warm-start.ts";
 
 function bind() {
   const { i32, u64, u64_fast, u8 } = FFIType;
@@ -79,7 +81,7 @@ export interface Call {
  * it is with the first reply that a connection is known to work. Throws when nobody listens.
  */
 export function connectBus(address: string, isBus: boolean, watched: readonly WatchedSignal[]): Bus {
-  library ??= load();
+  library ??= loadOrFail();
   const cell = new BigUint64Array(1);
   check(library.sd_bus_new(ptr(cell)), address);
   const bus = { handle: Number(cell[0]), replies: new Map(), signals: [], watched };
@@ -94,16 +96,28 @@ export function connectBus(address: string, isBus: boolean, watched: readonly Wa
   return bus;
 }
 
-function load(): Library {
+/** Loads the library early, where a cold start (warm-start.ts) would come too late later. Says nothing if there is none. */
+export function prepareBus(): void {
+  library ??= load();
+}
+
+function load(): Library | undefined {
   try {
     return bind();
   } catch {
-    throw new TsrunError("cannot talk to systemd: libsystemd.so.0 cannot be loaded", {
-      code: "ENOENT",
-      step: "dlopen",
-      hint: "install libsystemd (Debian: libsystemd0), or use the cgroupfs driver",
-    });
+    startCold();
+    return undefined;
   }
+}
+
+function loadOrFail(): Library {
+  const loaded = load();
+  if (loaded !== undefined) return loaded;
+  throw new TsrunError("cannot talk to systemd: libsystemd.so.0 cannot be loaded", {
+    code: "ENOENT",
+    step: "dlopen",
+    hint: "install libsystemd (Debian: libsystemd0), or use the cgroupfs driver",
+  });
 }
 
 function check(result: number, address: string): number {
@@ -176,7 +190,7 @@ function basicBytes(type: string, value: BusData): Uint8Array {
   return bytes;
 }
 
-/** Waits for the reply to a call, until `deadline` as Bun.nanoseconds() counts; undefined when there is none by then. */
+/** Waits for the reply to a call, until `deadline` as nanoseconds() counts; undefined when there is none by then. */
 export function takeReply(bus: Bus, cookie: bigint, deadline: number): Reply | undefined {
   for (;;) {
     const reply = bus.replies.get(cookie);
@@ -201,7 +215,7 @@ export function takeSignal(bus: Bus, wanted: (signal: BusSignal) => boolean, dea
 /** Does what there is to do, or waits for something to do. False when the time is over. */
 function receive(bus: Bus, deadline: number): boolean {
   // Before all else: somebody who sends without end must not hold up the end.
-  const left = deadline - Bun.nanoseconds();
+  const left = deadline - nanoseconds();
   if (left <= 0) return false;
   const lib = library!;
   const cell = new BigUint64Array(1);

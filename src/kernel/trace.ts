@@ -4,6 +4,7 @@
  */
 import { CLOCK_TAI, CLOCK_THREAD_CPUTIME_ID } from "../abi/time.ts";
 import type { Step } from "../plan/step.ts";
+import { nanoseconds, readClock } from "./clock.ts";
 import { sys } from "./kernel.ts";
 import type { StepObserver } from "./run-program.ts";
 
@@ -11,7 +12,7 @@ export interface Span {
   readonly name: string;
   readonly kind: "stage" | "step";
   readonly pid: number;
-  /** As Bun.nanoseconds() counts; before 0 is what came before Bun. */
+  /** As nanoseconds() counts. */
   readonly start: number;
   readonly end: number;
   /** Nanoseconds of processor time that a stage took; the command line is in that of the start. */
@@ -25,17 +26,22 @@ export interface Span {
 export interface Trace {
   readonly spans: Span[];
   readonly processes: Map<number, string>;
-  /** CLOCK_TAI when Bun.nanoseconds() was 0. The agent tells time by it: a time namespace shifts CLOCK_MONOTONIC. */
+  /** CLOCK_TAI when nanoseconds() was 0. The agent tells time by it: a time namespace shifts CLOCK_MONOTONIC. */
   readonly origin: bigint;
   readonly pid: number;
 }
 
 let trace: Trace | undefined;
 let openStage: { name: string; start: number; cpu: number } | undefined;
-const loadedAt = Bun.nanoseconds();
+let startedAt = 0;
 
 export function isTracing(): boolean {
   return trace !== undefined;
+}
+
+/** tsrun's own code begins to run. */
+export function markStart(): void {
+  startedAt = nanoseconds();
 }
 
 /**
@@ -45,24 +51,18 @@ export function isTracing(): boolean {
 export function beginTrace(): void {
   const used = Number(readClock(CLOCK_THREAD_CPUTIME_ID));
   const tai = readClock(CLOCK_TAI);
-  const now = Bun.nanoseconds();
+  const now = nanoseconds();
   const pid = sys("getpid");
   trace = { spans: [], processes: new Map([[pid, "tsrun"]]), origin: tai - BigInt(Math.round(now)), pid };
-  openStage = { name: "start tsrun", start: Math.min(0, now - used), cpu: 0 };
-  endStage(loadedAt, used);
-  openStage = { name: "read the command line", start: loadedAt, cpu: used };
-}
-
-function readClock(clock: number): bigint {
-  const time = new BigUint64Array(2);
-  sys("clock_gettime", clock, time);
-  return time[0]! * 1_000_000_000n + time[1]!;
+  openStage = { name: "start tsrun", start: Math.min(startedAt, now - used), cpu: 0 };
+  endStage(startedAt, used);
+  openStage = { name: "read the command line", start: startedAt, cpu: used };
 }
 
 /** From here on tsrun does `name`; ends the stage before. */
 export function stage(name: string): void {
   if (trace === undefined) return;
-  const now = Bun.nanoseconds();
+  const now = nanoseconds();
   const used = Number(readClock(CLOCK_THREAD_CPUTIME_ID));
   endStage(now, used);
   openStage = { name, start: now, cpu: used };
@@ -81,7 +81,7 @@ export function stepObserver(): StepObserver | undefined {
 }
 
 function observe(step: Step, result: number, startedAt: number): void {
-  addStep(trace!.pid, step, startedAt, Bun.nanoseconds(), result);
+  addStep(trace!.pid, step, startedAt, nanoseconds(), result);
 }
 
 export function addStep(pid: number, step: Step, start: number, end: number, result?: number): void {
@@ -108,6 +108,6 @@ export function fromAgentClock(seconds: bigint, nanoseconds: bigint): number {
 
 /** Ends the last stage; undefined when nothing was traced. */
 export function endTrace(): Trace | undefined {
-  if (trace !== undefined) endStage(Bun.nanoseconds(), Number(readClock(CLOCK_THREAD_CPUTIME_ID)));
+  if (trace !== undefined) endStage(nanoseconds(), Number(readClock(CLOCK_THREAD_CPUTIME_ID)));
   return trace;
 }

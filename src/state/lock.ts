@@ -1,6 +1,7 @@
 import { errnoNumber, errnoText } from "../abi/errno.ts";
 import { AT_EMPTY_PATH, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN } from "../abi/fcntl.ts";
 import { TsrunError } from "../errors.ts";
+import { nanoseconds } from "../kernel/clock.ts";
 import { close, openDirectory, sleep } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { doesNotExist } from "./names.ts";
@@ -21,12 +22,12 @@ export function lockContainer(directory: number, id: string, patience = PATIENCE
 
 /** The same; false when the container was deleted meanwhile. */
 export function lockIfExists(directory: number, id: string, patience = PATIENCE_MS): boolean {
-  const end = Bun.nanoseconds() + patience * 1e6;
+  const end = nanoseconds() + patience * 1e6;
   for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
     const locked = flock(directory, LOCK_EX | LOCK_NB);
     if (locked === 0) return !isRemoved(directory);
     if (locked !== EWOULDBLOCK) throw new TsrunError(`cannot lock container "${id}": ${errnoText(-locked)}`);
-    if (Bun.nanoseconds() > end) throw busy(directory, id);
+    if (nanoseconds() > end) throw busy(directory, id);
     sleep(pause);
   }
 }

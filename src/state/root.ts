@@ -1,8 +1,8 @@
-import { errnoText } from "../abi/errno.ts";
 import { TsrunError } from "../errors.ts";
 import { inUserNamespace } from "../host/read-facts.ts";
+import { currentDirectory } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
-import { textOf } from "../text.ts";
+import { environment } from "../kernel/warm-start.ts";
 
 /** What the default of --root depends on. */
 export interface Caller {
@@ -20,7 +20,7 @@ export interface Caller {
  */
 export function stateRoot(option: string | undefined): string {
   if (option !== undefined) return checkRoot(absolute(option));
-  const { XDG_RUNTIME_DIR, USER } = process.env;
+  const { XDG_RUNTIME_DIR, USER } = environment();
   return defaultRoot({ euid: sys("geteuid"), inUserNamespace, runtimeDirectory: XDG_RUNTIME_DIR, user: USER });
 }
 
@@ -32,11 +32,7 @@ export function defaultRoot({ euid, inUserNamespace, runtimeDirectory, user }: C
 }
 
 function absolute(path: string): string {
-  if (path.startsWith("/")) return path;
-  const buffer = new Uint8Array(4096);
-  const length = sys("getcwd", buffer, buffer.length);
-  if (length < 0) throw new TsrunError(`cannot find the current directory: ${errnoText(-length)}`);
-  return `${textOf(buffer.subarray(0, length - 1))}/${path}`;
+  return path.startsWith("/") ? path : `${currentDirectory()}/${path}`;
 }
 
 /** Deleting a container removes a directory below the root: not a thing to do to a machine's. */

@@ -15,6 +15,7 @@ import { AT_FDCWD, AT_REMOVEDIR, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRON
 import { TsrunError } from "../errors.ts";
 import { close, directoriesIn, openDirectory, readBytes, readText, removeTree, writeAll } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
+import { environment } from "../kernel/warm-start.ts";
 import { utf8 } from "../text.ts";
 import { lockNew } from "./lock.ts";
 import { CONFIG, DRAFT, doesNotExist, FILTER, NOTHING_ELSE, START_SOCKET, STATE } from "./names.ts";
@@ -74,7 +75,7 @@ function existingHint(root: string, id: string): string {
  * Specification).
  */
 function makeRoot(root: string): void {
-  const own = root === `${process.env.XDG_RUNTIME_DIR}/tsrun`;
+  const own = root === `${environment().XDG_RUNTIME_DIR}/tsrun`;
   const mode = own ? 0o1700 : 0o700;
   const made = sys("mkdirat", AT_FDCWD, root, mode);
   if (made === 0 || made === -errnoNumber("EEXIST")) return;

@@ -1,6 +1,7 @@
 import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
 import { SIGCHLD, SIGWINCH } from "../abi/signal.ts";
 import { TsrunError } from "../errors.ts";
+import { nanoseconds } from "../kernel/clock.ts";
 import { close } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { reap, reapEnded } from "../kernel/processes.ts";
@@ -27,9 +28,9 @@ const HARMLESS_SIGNALS = [17, 18, 20, 21, 22, 23, 28];
 
 /** Sleeps on the descriptor of catchSignals. Returns true, early, when a signal came that would have ended tsrun. */
 export function signalWithin(signals: number, milliseconds: number): boolean {
-  const end = Bun.nanoseconds() + milliseconds * 1e6;
+  const end = nanoseconds() + milliseconds * 1e6;
   for (;;) {
-    const left = BigInt(Math.max(0, Math.round(end - Bun.nanoseconds())));
+    const left = BigInt(Math.max(0, Math.round(end - nanoseconds())));
     const timeout = BigUint64Array.of(left / 1_000_000_000n, left % 1_000_000_000n);
     const ready = sys("ppoll", Int32Array.of(signals, POLLIN), 1, timeout, 0, 8);
     if (ready === 0) return false;

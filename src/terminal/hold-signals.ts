@@ -16,7 +16,7 @@ export function caughtSignals(): BigUint64Array {
 
 /**
  * Makes the signals that may have to be forwarded wait. The kernel gives a signal to any thread that does not block it,
- * and a thread inherits the mask of its maker; the program's entry (scripts/elf-entry.ts) has blocked them by now, before
+ * and a thread inherits the mask of its maker; the program's entry (scripts/program/entry-stub.ts) has blocked them by now, before
  * the engine made its first thread, so that this only undoes releaseSignals.
  */
 export function holdSignals(): void {

@@ -1,12 +1,11 @@
 import { errnoNumber } from "../abi/errno.ts";
 import { O_NONBLOCK } from "../abi/fcntl.ts";
+import { TIOCGWINSZ, TIOCSWINSZ } from "../abi/ioctl.ts";
 import { sys } from "../kernel/kernel.ts";
 
 /** Linux asm-generic/ioctls.h, termbits.h */
 const TCGETS = 0x5401;
 const TCSETS = 0x5402;
-const TIOCGWINSZ = 0x5413;
-const TIOCSWINSZ = 0x5414;
 const TERMIOS_SIZE = 60;
 
 /** Every byte passes as it is (cfmakeraw, termios(3)). Returns what it was, undefined when it is no terminal. */

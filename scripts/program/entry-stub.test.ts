@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { nativeArch } from "../src/abi/syscalls.ts";
-import { assemble, canAssemble, listingOf } from "./assemble.ts";
-import { addEntryStub, stubCode } from "./elf-entry.ts";
+import { nativeArch } from "../../src/abi/syscalls.ts";
+import { assemble, canAssemble, listingOf } from "../assemble.ts";
+import { addEntryStub, stubCode } from "./entry-stub.ts";
 
 let directory = "";
 beforeAll(() => {
@@ -18,7 +18,7 @@ const listings = [
 
 for (const { arch, name } of listings) {
   test.skipIf(!canAssemble(arch))(`the entry stub for ${arch} is what its listing says (needs binutils)`, () => {
-    const listing = listingOf(readFileSync(`${import.meta.dir}/elf-entry.ts`, "utf8"), name);
+    const listing = listingOf(readFileSync(`${import.meta.dir}/entry-stub.ts`, "utf8"), name);
     expect(assemble(listing, arch, {}, directory)).toBe(stubCode(arch));
   });
 }
@@ -26,7 +26,7 @@ for (const { arch, name } of listings) {
 describe("a compiled program", () => {
   const program = () => `${directory}/program`;
   beforeAll(() => {
-    const kernel = `${import.meta.dir}/../src/kernel/kernel.ts`;
+    const kernel = `${import.meta.dir}/../../src/kernel/kernel.ts`;
     writeFileSync(
       `${directory}/main.ts`,
       `import { auxiliaryValue } from ${JSON.stringify(kernel)};

@@ -7,8 +7,8 @@
  *
  * It asks the kernel to read the program into huge pages (madvise(2), MADV_HUGEPAGE): a fifth of the processor time of a short
  * command went into mapping some 4,000 pages of Bun, one by one, and unmapping them. A file system with large folios (XFS, ext4
- * since Linux 6.16) then maps 2 MiB at once, if file and memory are laid out alike, see `alignToHugePages`. What the
- * page cache holds already stays as it is, so `make build` and `make install` drop what they wrote from it.
+ * since Linux 6.16) then maps 2 MiB at once, if file and memory are laid out alike, see `alignToHugePages`, and the page
+ * cache has it in such pieces, see scripts/install-program.sh.
  *
  * It also makes the signals wait that tsrun may have to pass on: Bun has a thread before the first line of JavaScript, and
  * the kernel gives a signal to any thread that does not block it. A thread inherits the mask of its maker. See
@@ -16,7 +16,8 @@
  *
  * In the file: the last program header, a PT_NOTE that only holds a build id, becomes a PT_LOAD of a page at the end.
  */
-import type { Arch } from "../src/abi/syscalls.ts";
+import type { Arch } from "../../src/abi/syscalls.ts";
+import { addressOfEnviron, addSegment, alignToHugePages, entryOf, newSegmentAddress, programSpan } from "./elf.ts";
 
 /**
  * The options that every environment gets. Most functions of tsrun run once: compiling them, on another processor that
@@ -189,149 +190,27 @@ const stubAarch64 =
   "1f02116bac018c9aec8500f8faffff17ac810091ed3100a9cc0541f88c0000b49f2100f1a1ffff54ca811ff8" +
   "e00309aa10f9ff10710000581002118b00021fd6";
 
-const ELF_MAGIC = 0x464c457f;
-const ELFCLASS64 = 2;
-const MACHINES: Record<Arch, number> = { "x86-64": 62, aarch64: 183 };
-const PT_LOAD = 1;
-const PT_NOTE = 4;
-const PF_W = 2;
-const PF_R_X = 5;
-const HEADER_SIZE = 56;
-const SECTION_SIZE = 64;
-const HUGE_PAGE = 2 ** 21;
-
-interface Segment {
-  at: number;
-  type: number;
-  flags: number;
-  address: number;
-  end: number;
-  align: number;
-}
-
 /**
  * The ELF executable `original` with the stub at its entry.
  *
- * @throws Error when the file is not laid out as expected: better no program than one that cannot start.
+ * @throws Error when the file is not laid out as expected.
  */
 export function addEntryStub(original: Uint8Array, arch: Arch): Uint8Array {
-  const note = readSegments(original, arch).at(-1);
-  if (note?.type !== PT_NOTE) throw new Error("cannot add an entry stub: the last program header is not a PT_NOTE");
   const file = alignToHugePages(original, arch);
-  const loads = loadedSegments(file, arch);
-  const align = Math.max(...loads.map((segment) => segment.align));
-  if (loads.length === 0 || align < 4096) throw new Error("cannot add an entry stub: no aligned PT_LOAD");
-  const start = loads[0]!.address - (loads[0]!.address % align);
-  const address = roundUp(Math.max(...loads.map((segment) => segment.end)), align);
-  const offset = roundUp(file.length, align);
-  const stub = stubFor(arch, [readNumber(file, 24) - address, addressOfEnviron(file), start, address - start]);
-
-  const result = new Uint8Array(offset + stub.length);
-  result.set(file);
-  result.set(stub, offset);
-  const view = new DataView(result.buffer);
-  view.setBigUint64(24, BigInt(address), true);
-  view.setUint32(note.at, PT_LOAD, true);
-  view.setUint32(note.at + 4, PF_R_X, true);
-  const words = [offset, address, address, stub.length, stub.length, align];
-  words.map((word, i) => view.setBigUint64(note.at + 8 + 8 * i, BigInt(word), true));
-  return result;
+  return addSegment(file, arch, stubFor(file, arch, newSegmentAddress(file, arch))).file;
 }
 
-/**
- * `file` with a gap before its code (and whatever else is not written to), so that a huge page of memory is one of the
- * file: less than 2 MiB of zeros each. What is written to is copied page by page anyway.
- */
-function alignToHugePages(file: Uint8Array, arch: Arch): Uint8Array {
-  const shared = loadedSegments(file, arch).filter(({ flags }) => (flags & PF_W) === 0);
-  return shared.reduce((result, { at }) => {
-    const offset = readNumber(result, at + 8);
-    const gap = (readNumber(result, at + 16) - offset) % HUGE_PAGE;
-    return insertGap(result, arch, offset, (gap + HUGE_PAGE) % HUGE_PAGE);
-  }, file);
-}
-
-/** `file` with `gap` zeros at `offset`: everything that names a later place of the file is changed with it. */
-function insertGap(file: Uint8Array, arch: Arch, offset: number, gap: number): Uint8Array {
-  const result = new Uint8Array(file.length + gap);
-  result.set(file.subarray(0, offset));
-  result.set(file.subarray(offset), offset + gap);
-  const view = new DataView(result.buffer);
-  const move = (at: number) => {
-    const place = readNumber(result, at);
-    if (place >= offset) view.setBigUint64(at, BigInt(place + gap), true);
-  };
-  for (const { at } of readSegments(file, arch)) move(at + 8);
-  move(40);
-  for (const at of sectionsOf(result)) move(at + 24);
-  return result;
-}
-
-/** The stub without the distance at its end, in hexadecimal. */
+/** The machine code alone, in hexadecimal. */
 export function stubCode(arch: Arch): string {
   return arch === "x86-64" ? stubX86_64 : stubAarch64;
 }
 
-function stubFor(arch: Arch, numbers: number[]): Uint8Array {
+/** The stub for `file`, to be at `address`. */
+export function stubFor(file: Uint8Array, arch: Arch, address: number): Uint8Array {
   const code = Buffer.from(stubCode(arch), "hex");
+  const { start, length } = programSpan(file, arch);
+  const numbers = [entryOf(file) - address, addressOfEnviron(file), start, length];
   const words = Buffer.from(BigInt64Array.from(numbers, BigInt).buffer);
   const options = OPTIONS.map((option) => Buffer.from(option.padEnd(OPTION_SIZE, "\0")));
   return new Uint8Array(Buffer.concat([code, words, ...options]));
-}
-
-/**
- * Where libc keeps `environ` in this program: the dynamic loader puts the variable of a library into a program that
- * refers to it (a copy relocation), at the address that the symbol table of the program says.
- */
-function addressOfEnviron(file: Uint8Array): number {
-  const SHT_DYNSYM = 11;
-  const SYMBOL_SIZE = 24;
-  const view = new DataView(file.buffer, file.byteOffset, file.length);
-  const sections = sectionsOf(file);
-  const table = sections.find((at) => view.getUint32(at + 4, true) === SHT_DYNSYM);
-  if (table === undefined) throw new Error("cannot add an entry stub: no dynamic symbols");
-  const names = readNumber(file, sections[view.getUint32(table + 40, true)]! + 24);
-  const first = readNumber(file, table + 24);
-  for (let at = first; at < first + readNumber(file, table + 32); at += SYMBOL_SIZE) {
-    const name = names + view.getUint32(at, true);
-    if (Buffer.from(file.subarray(name, name + 8)).toString("latin1") === "environ\0") return readNumber(file, at + 8);
-  }
-  throw new Error("cannot add an entry stub: the program does not refer to environ");
-}
-
-/** The program headers, in order (elf(5)). */
-function readSegments(file: Uint8Array, arch: Arch): Segment[] {
-  const view = new DataView(file.buffer, file.byteOffset, file.length);
-  const isElf64 = file.length >= 64 && view.getUint32(0, true) === ELF_MAGIC && file[4] === ELFCLASS64;
-  if (!isElf64 || view.getUint16(18, true) !== MACHINES[arch]) {
-    throw new Error(`cannot add an entry stub: not a 64-bit ELF file for ${arch}`);
-  }
-  if (view.getUint16(54, true) !== HEADER_SIZE) throw new Error("cannot add an entry stub: odd program headers");
-  const first = readNumber(file, 32);
-  return Array.from({ length: view.getUint16(56, true) }, (_, i) => {
-    const at = first + i * HEADER_SIZE;
-    const address = readNumber(file, at + 16);
-    const end = address + readNumber(file, at + 40);
-    const [type, flags] = [view.getUint32(at, true), view.getUint32(at + 4, true)];
-    return { at, type, flags, address, end, align: readNumber(file, at + 48) };
-  });
-}
-
-function loadedSegments(file: Uint8Array, arch: Arch): Segment[] {
-  return readSegments(file, arch).filter(({ type }) => type === PT_LOAD);
-}
-
-/** Where the section headers are. */
-function sectionsOf(file: Uint8Array): number[] {
-  const count = new DataView(file.buffer, file.byteOffset).getUint16(60, true);
-  return Array.from({ length: count }, (_, i) => readNumber(file, 40) + i * SECTION_SIZE);
-}
-
-/** The 64-bit number at `at`. */
-function readNumber(file: Uint8Array, at: number): number {
-  return Number(new DataView(file.buffer, file.byteOffset).getBigUint64(at, true));
-}
-
-function roundUp(value: number, align: number): number {
-  return Math.ceil(value / align) * align;
 }

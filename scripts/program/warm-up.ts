@@ -1,0 +1,91 @@
+/**
+ * What a program that is to be frozen does before: a container's whole life. The engine links a function when it is first
+ * called and remembers at every place which shape of object comes by, which is half of the processor time of a short
+ * command; after the warm-up a function has run once. Nothing that tsrun finds out about the machine is kept: a command
+ * that is run here may as well fail, as without root or in a box, and what it would have called is linked later.
+ */
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { defaultConfig } from "../../src/spec/default-config.ts";
+import type { Config, Mount } from "../../src/spec/types.ts";
+import { staticProgram } from "./static-program.ts";
+
+/**
+ * The command lines. For them it makes two bundles in `folder`, of a program that ends at once and of one that waits. The
+ * last ones leave nothing behind, whatever has happened before.
+ */
+export function prepareWarmUp(folder: string): string[][] {
+  writeFileSync(`${folder}/file`, "");
+  const engines = ENGINES.map((name) => [name, engineConfig(name, folder)] as const);
+  const isRoot = process.geteuid?.() === 0;
+  const config = isRoot ? engines[0]![1] : userConfig();
+  for (const name of ["true", "pause"] as const) writeBundle(`${folder}/${name}`, name, config);
+  writeBundle(`${folder}/default`, "true", isRoot ? defaultConfig() : userConfig());
+  for (const [name, config] of engines) writeBundle(`${folder}/${name}`, "true", config);
+  writeFileSync(
+    `${folder}/process.json`,
+    JSON.stringify({ ...config.process, args: ["/true"], cwd: "/", terminal: false }),
+  );
+  writeFileSync(`${folder}/resources.json`, JSON.stringify({ ...LIMITS, memory: { limit: 64 * 2 ** 20 } }));
+  const globals = ["--root", `${folder}/state`, "--log", `${folder}/log`, "--log-format", "json"];
+  const pidFile = ["--pid-file", `${folder}/pid`];
+  // Names of cgroups too, and two builds may run at once.
+  const [short, long] = [`tsrun-build-${process.pid}-a`, `tsrun-build-${process.pid}-b`];
+  const lines = [
+    ["run", "--bundle", `${folder}/default`, short],
+    ["run", "--bundle", `${folder}/true`, short],
+    // With the filter of system calls that the first has compiled.
+    ["run", "--bundle", `${folder}/true`, ...pidFile, short],
+    ["create", "--bundle", `${folder}/pause`, ...pidFile, long],
+    ["state", long],
+    ["start", long],
+    ["state", long],
+    ["exec", long, "/true"],
+    ["exec", "--process", `${folder}/process.json`, "--detach", ...pidFile, long],
+    ["ps", "--format", "json", long],
+    ["update", "--resources", `${folder}/resources.json`, long],
+    ["pause", long],
+    ["resume", long],
+    ["events", "--stats", long],
+    ["list"],
+    ["kill", long, "TERM"],
+    ["kill", "--all", long, "KILL"],
+    ["delete", "--force", long],
+    ["delete", "--force", short],
+    ...engines.map(([name]) => ["plan", "--bundle", `${folder}/${name}`]),
+  ];
+  return lines.map((line) => [...globals, ...line]);
+}
+
+function writeBundle(bundle: string, name: "true" | "pause", config: Config): void {
+  mkdirSync(`${bundle}/rootfs`, { recursive: true });
+  for (const program of ["true", "pause"] as const) {
+    writeFileSync(`${bundle}/rootfs/${program}`, staticProgram(program), { mode: 0o755 });
+  }
+  chmodSync(`${bundle}/rootfs`, 0o755);
+  const process = { ...config.process!, args: [`/${name}`], terminal: false };
+  writeFileSync(`${bundle}/config.json`, JSON.stringify({ ...config, process, root: { path: "rootfs" } }));
+}
+
+const LIMITS = { cpu: { quota: 50_000, period: 100_000 }, pids: { limit: 100 } };
+
+const ENGINES = ["docker-29", "ctr-1.6", "podman-4.3", "cri-containerd2.3-kubelet-container"];
+
+/** As the engine writes it, for a container with a few limits. */
+function engineConfig(name: string, folder: string): Config {
+  const path = `${import.meta.dir}/../../src/spec/testdata/${name}.json`;
+  const { hooks: _hooks, ...config }: Config = JSON.parse(readFileSync(path, "utf8"));
+  const { cgroupsPath: _, ...linux } = config.linux!;
+  const memory = { ...linux.resources?.memory, limit: 128 * 2 ** 20 };
+  const resources = { ...linux.resources, ...LIMITS, memory };
+  const mounts = config.mounts!.map((mount) => withOwnSource(mount, folder));
+  return { ...config, mounts, linux: { ...linux, resources } };
+}
+
+/** Docker's own files are not here. */
+function withOwnSource(mount: Mount, folder: string): Mount {
+  return mount.type === "bind" ? { ...mount, source: `${folder}/file` } : mount;
+}
+
+function userConfig(): Config {
+  return defaultConfig({ rootless: { uid: process.geteuid!(), gid: process.getegid!() } });
+}
