@@ -56,6 +56,14 @@ function suitesOf(group: Group): Suite[] {
           program: true,
           root: true,
         },
+        {
+          name: "integration, cold start",
+          command: ["tests/run.sh", ...STARTING.map((topic) => `./tests/${topic}.test.ts`)],
+          counts: "tests",
+          environment: { COLD: "1" },
+          program: true,
+          root: true,
+        },
         // At most some number of cases each: a minute and a half. Of one seed, so that a change answers for itself only; `make
         // fuzz` takes others.
         {
@@ -77,6 +85,20 @@ function suitesOf(group: Group): Suite[] {
       return foreignSuites();
   }
 }
+
+/** What depends on how tsrun starts: on the arguments, the environment, descriptors, signals, limits that it finds. */
+const STARTING = [
+  "descriptors",
+  "env",
+  "errors",
+  "exec",
+  "hooks",
+  "inherit",
+  "lifecycle",
+  "rlimits",
+  "terminal",
+  "try",
+];
 
 function build(arch: string): Suite {
   const command = ["make", "--no-print-directory", "build", `ARCH=${arch}`];

@@ -52,7 +52,7 @@ const extras = {
   traceFile: async () => await import("./cli/trace-file.ts"),
 };
 
-if (isToFreeze()) loadAll().then(warmUp).then(freeze).then(main, crash);
+if (isToFreeze()) loadAll().then(warmUp).then(freeze).then(main).catch(crash);
 else main();
 
 /** For a start that finds everything loaded, see kernel/warm-start.ts. */

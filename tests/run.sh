@@ -6,6 +6,7 @@
 # RUNTIME=runc or crun tests these instead of bin/tsrun, against the lists in tests/expected/.
 # ATTACKS=1000 runs so many rounds of each race in tests/attacks; 50 by default.
 # TEST_TIME_FACTOR=10 gives everything ten times as long, on a slow machine.
+# COLD=1 has bin/tsrun start as Bun does, where tests say nothing else of the environment.
 # VIEW=v2 shows the tests and the runtime nothing but cgroup v2 (crun 1.8.1 refuses a mixed hierarchy, so always for crun).
 set -eu
 here=$(dirname "$(realpath "$0")")

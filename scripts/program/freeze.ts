@@ -60,7 +60,9 @@ function freezeProgram(path: string, end: number, offset: number): { process: Fr
   mkdirSync(folder);
   const env = { ...OPTIONS, TSRUN_WARM_UP: JSON.stringify(prepareWarmUp(folder)) };
   const errors = Bun.file(`${folder}/errors`);
-  const child = Bun.spawn([path], { env, stdio: ["ignore", "ignore", errors] });
+  // The engine takes its stack for as large as this limit, and start-code.ts makes one of 8 MiB.
+  const limited = ["/bin/sh", "-c", 'ulimit -S -s 8192 || :; exec "$0"', path];
+  const child = Bun.spawn(limited, { env, stdio: ["ignore", "ignore", errors] });
   try {
     const stack = waitForPause(child.pid);
     const threads = readdirSync(`/proc/${child.pid}/task`).length;

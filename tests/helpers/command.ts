@@ -24,6 +24,7 @@ export interface CommandOptions {
 export const PLAIN_ENV: Record<string, string> = {
   PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
   HOME: "/root",
+  ...(process.env.COLD === "1" ? { BUN_COLD: "1" } : {}),
 };
 
 /**
