@@ -174,6 +174,29 @@ describe.skipIf(nativeArch !== "x86-64")("a frozen program (x86-64 only)", () =>
     const other = changed("no-proc", Buffer.from("/proc/self/exe\0tsrun"), Buffer.from("/proc/self/exf"));
     expect(answer(`exec ${other}`).start).toBe("cold");
   });
+
+  describe.skipIf(Bun.which("strace") === null)("where its memory cannot be mapped (needs strace)", () => {
+    const calls = () => {
+      const { stderr } = Bun.spawnSync(["strace", "-e", "trace=mmap", program()]);
+      return stderr.toString().match(/^mmap/gm)!.length;
+    };
+    const refused = (call: number) => {
+      const inject = `inject=mmap:error=EACCES:when=${call}`;
+      return Bun.spawnSync(["strace", "-o", "/dev/null", "-e", "trace=mmap", "-e", inject, program()], { env: {} });
+    };
+
+    test("starts cold", () => {
+      for (const call of [1, 2, Math.floor(calls() / 2)]) {
+        expect(JSON.parse(refused(call).stdout.toString())).toMatchObject({ start: "cold" });
+      }
+    });
+
+    test("says so when it has lost its own data already", () => {
+      const { exitCode, stderr } = refused(calls());
+      expect(exitCode).toBe(127);
+      expect(stderr.toString()).toBe("tsrun: cannot start: its memory or its dynamic loader cannot be mapped\n");
+    });
+  });
 });
 
 describe.skipIf(nativeArch !== "x86-64")("addWarmStart refuses (x86-64 only)", () => {

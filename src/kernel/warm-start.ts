@@ -52,7 +52,7 @@ export function programArguments(): string[] {
 export function environment(): Readonly<Record<string, string | undefined>> {
   if (begin === undefined) return process.env;
   if (variables !== undefined) return variables;
-  variables = {};
+  variables = Object.create(null) as Record<string, string>;
   const argc = wordAt(begin);
   for (const text of stringsAt(begin + 8 * (argc + 2))) {
     const end = text.indexOf("=", 1);
