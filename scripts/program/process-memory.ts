@@ -1,0 +1,120 @@
+/** The memory of a process that stands still, as its mappings and its pages tell (proc_pid_maps(5), proc_pid_pagemap(5)). */
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+
+const PAGE = 4096;
+export const PROT_READ = 1;
+export const PROT_WRITE = 2;
+export const PROT_EXEC = 4;
+
+/**
+ * A piece of memory. `space`: addresses that are the process's, and read as zeros. `file`: of a library. `written`: pages that
+ * the process has written, in a space or over the program's own segments, and what lies between near ones.
+ */
+export interface Piece {
+  readonly kind: "space" | "file" | "written";
+  readonly address: number;
+  readonly length: number;
+  readonly protection: number;
+  /** Empty for a space. */
+  readonly content: Buffer;
+}
+
+/** Pages of a space that lie so close are one piece: a mapping costs time at each start, zeros in the file none. */
+const NEAR = 512;
+
+/**
+ * All of it but what the kernel gives every process anew, its stack and its own code, and but what it has from the file
+ * `path`, the program, without having written to it. The program's segments end at `end`.
+ */
+export function readMemory(pid: number, path: string, end: number): Piece[] {
+  const memory = openSync(`/proc/${pid}/mem`, "r");
+  const pageMap = openSync(`/proc/${pid}/pagemap`, "r");
+  try {
+    const read = (address: number, length: number) => readExactly(memory, address, length);
+    const states = ({ start, end }: Area) => readExactly(pageMap, start / 512, (end - start) / 512);
+    const areas = readAreas(pid).filter((area) => area.path !== path || area.start < end);
+    return areas.flatMap((area) => piecesOf(area, path, states(area), read));
+  } finally {
+    closeSync(memory);
+    closeSync(pageMap);
+  }
+}
+
+interface Area {
+  readonly start: number;
+  readonly end: number;
+  readonly protection: number;
+  /** Of a file; empty for anonymous memory. */
+  readonly path: string;
+}
+
+function readAreas(pid: number): Area[] {
+  const lines = readFileSync(`/proc/${pid}/maps`, "utf8").trimEnd().split("\n");
+  return lines.flatMap((line) => {
+    const [, start, end, permissions, name] = /^(\w+)-(\w+) (\S+) \S+ \S+ \d+ *(.*)$/.exec(line)!;
+    if (/^\[(stack|vdso|vvar.*|vsyscall)\]$/.test(name!)) return [];
+    const has = (letter: string, bit: number) => (permissions!.includes(letter) ? bit : 0);
+    const protection = has("r", PROT_READ) | has("w", PROT_WRITE) | has("x", PROT_EXEC);
+    if (permissions!.endsWith("s")) throw new Error(`cannot freeze process ${pid}: it shares memory: ${line}`);
+    const path = name!.startsWith("[") ? "" : name!;
+    return { start: parseInt(start!, 16), end: parseInt(end!, 16), protection, path };
+  });
+}
+
+/** Libraries are kept whole, for the machine may have others one day. */
+function piecesOf(
+  { start, end, protection, path: from }: Area,
+  path: string,
+  states: Buffer,
+  read: (address: number, length: number) => Buffer,
+): Piece[] {
+  const piece = (kind: Piece["kind"], address: number, length: number): Piece => {
+    const content = kind === "space" ? Buffer.alloc(0) : read(address, length);
+    return { kind, address, length, protection, content };
+  };
+  if (from !== "" && from !== path) return [piece("file", start, end - start)];
+  const runs = runsOf(writtenPages(states), from === "" ? NEAR : 1);
+  const written = runs.map(([first, last]) => piece("written", start + first * PAGE, (last - first + 1) * PAGE));
+  return from === path ? written : [piece("space", start, end - start), ...written];
+}
+
+/** Pages that are there, or swapped out, and are not those of a file (63 present, 62 swapped, 61 file). */
+function writtenPages(states: Buffer): number[] {
+  const pages: number[] = [];
+  for (let i = 0; i < states.length / 8; i++) {
+    const state = states.readUInt32LE(8 * i + 4) >>> 29;
+    if (state === 0b100 || state === 0b010) pages.push(i);
+  }
+  return pages;
+}
+
+/** First and last of the numbers that are not further apart than `near`. */
+function runsOf(numbers: readonly number[], near: number): [number, number][] {
+  const runs: [number, number][] = [];
+  for (const number of numbers) {
+    const last = runs.at(-1);
+    if (last !== undefined && number - last[1] <= near) last[1] = number;
+    else runs.push([number, number]);
+  }
+  return runs;
+}
+
+/** Of the memory of a process. */
+export function readAt(pid: number, address: number, length: number): Buffer {
+  const memory = openSync(`/proc/${pid}/mem`, "r");
+  try {
+    return readExactly(memory, address, length);
+  } finally {
+    closeSync(memory);
+  }
+}
+
+function readExactly(fd: number, position: number, length: number): Buffer {
+  const result = Buffer.alloc(length);
+  for (let done = 0; done < length; ) {
+    const count = readSync(fd, result, done, length - done, position + done);
+    if (count === 0) throw new Error(`cannot read ${length} bytes at 0x${position.toString(16)} of a process`);
+    done += count;
+  }
+  return result;
+}
