@@ -21,7 +21,19 @@ export function isToFreeze(): boolean {
 
 /** Stops. What returns is another process, one that somebody has started to have something done. */
 export function freeze(): void {
+  rehearse();
   begin = callFunction(Number(auxiliaryValue(AT_FREEZE)));
+}
+
+/** Runs what every process runs first, on a stack that is made up: the engine has linked it then. */
+function rehearse(): void {
+  const text = cString("NAME=value");
+  const pointer = BigInt(addressOf(text));
+  const stack = BigUint64Array.of(1n, pointer, 0n, pointer, 0n);
+  begin = addressOf(stack);
+  programArguments();
+  environment();
+  variables = undefined;
 }
 
 /**
