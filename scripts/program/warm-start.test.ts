@@ -203,7 +203,7 @@ describe.skipIf(nativeArch !== "x86-64")("addWarmStart refuses (x86-64 only)", (
   test("a program that ends before it is frozen", () => {
     const file = compile("ends", "process.exit(3);");
     expect(() => addWarmStart(file, folderFor("ends-folder"))).toThrow("it does not come to where it should stop");
-  });
+  }, 60_000);
 
   test("a program with threads", () => {
     const code = `
@@ -213,5 +213,5 @@ describe.skipIf(nativeArch !== "x86-64")("addWarmStart refuses (x86-64 only)", (
       freeze();`;
     const file = compile("threads", code);
     expect(() => addWarmStart(file, folderFor("threads-folder"))).toThrow(/it has \d+ threads/);
-  });
+  }, 60_000);
 });
