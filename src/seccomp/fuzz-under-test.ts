@@ -115,7 +115,8 @@ interface Theirs {
 
 /**
  * libseccomp 2.5.4 is asked for each token alone, and not about names that it does not know on all architectures of that
- * token: with these it forgets at times to load the number of the call. What it cannot be asked, the rules say.
+ * token: with these it forgets at times to load the number of the call; nor about those that the kernel does not have there
+ * (_llseek of 64-bit PA-RISC). What it cannot be asked, the rules say.
  */
 function differences(profile: Seccomp): string[] {
   const asked = new Map<number, Theirs | undefined>();
@@ -135,7 +136,8 @@ function ask(profile: Seccomp, token: number, all: readonly Decisions[]): Theirs
   if (!own.every(({ name }) => knowsArchitecture(name))) return undefined;
   const left = new Set<number>();
   const isKnown = (call: string) =>
-    call !== MISTAKEN && own.every(({ name, token }) => numberOf(tokenOf(name, token), call) >= 0);
+    call !== MISTAKEN &&
+    own.every(({ name, token, numbers }) => numbers.has(call) && numberOf(tokenOf(name, token), call) >= 0);
   for (const call of ["socketcall", "ipc", ...(profile.syscalls ?? []).flatMap(({ names }) => names)]) {
     const numbers = own.map(({ numbers }) => numbers.get(call)).filter((number) => number !== undefined);
     if (call === "socketcall" || call === "ipc" || !isKnown(call)) for (const number of numbers) left.add(number);
