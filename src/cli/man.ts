@@ -78,6 +78,10 @@ function environment(): string {
     item(
       "\\fBLISTEN_FDS\\fR, \\fBLISTEN_PID\\fR",
       "Descriptors from socket activation are passed on, see sd_listen_fds(3).",
+    ) +
+    item(
+      "\\fBBUN_COLD\\fR",
+      "With any value, tsrun starts without the memory that its build has kept: some milliseconds slower, and otherwise the same.",
     )
   );
 }
