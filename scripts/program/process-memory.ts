@@ -1,5 +1,6 @@
 /** The memory of a process that stands still, as its mappings and its pages tell (proc_pid_maps(5), proc_pid_pagemap(5)). */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { BARRIER_SIZE } from "./start-code.ts";
 
 const PAGE = 4096;
 export const PROT_READ = 1;
@@ -53,11 +54,13 @@ function readAreas(pid: number): Area[] {
   return lines.flatMap((line) => {
     const [, start, end, permissions, name] = /^(\w+)-(\w+) (\S+) \S+ \S+ \d+ *(.*)$/.exec(line)!;
     if (/^\[(stack|vdso|vvar.*|vsyscall)\]$/.test(name!)) return [];
+    const [from, to] = [parseInt(start!, 16), parseInt(end!, 16)];
+    if (to - from === BARRIER_SIZE) return [];
     const has = (letter: string, bit: number) => (permissions!.includes(letter) ? bit : 0);
     const protection = has("r", PROT_READ) | has("w", PROT_WRITE) | has("x", PROT_EXEC);
     if (permissions!.endsWith("s")) throw new Error(`cannot freeze process ${pid}: it shares memory: ${line}`);
     const path = name!.startsWith("[") ? "" : name!;
-    return { start: parseInt(start!, 16), end: parseInt(end!, 16), protection, path };
+    return { start: from, end: to, protection, path };
   });
 }
 

@@ -36,6 +36,7 @@ const PROGRAM = `
 
   function answer() {
     switch (args[0]) {
+      case "maps": return { maps: require("node:fs").readFileSync("/proc/self/maps", "utf8") };
       case "status": return { status: require("node:fs").readFileSync("/proc/self/status", "utf8") };
       case "descriptors": return { count: [...Array(20).keys()].filter((fd) => sys("fcntl", fd, 1, 0) >= 0) };
       case "limit": {
@@ -121,6 +122,23 @@ describe.skipIf(nativeArch !== "x86-64")("a frozen program (x86-64 only)", () =>
     const closed = "3<&- 4<&- 5<&- 6<&- 7<&-";
     expect(answer(`exec ${program()} descriptors ${closed}`).count).toEqual([0, 1, 2]);
     expect(answer(`exec ${program()} descriptors ${closed} 5</dev/null`).count).toEqual([0, 1, 2, 5]);
+  });
+
+  test("has its memory where the kernel places nothing of another process", () => {
+    const areas = String(answer(`exec ${program()} maps`).maps)
+      .trimEnd()
+      .split("\n")
+      .map((line) => ({
+        start: parseInt(line, 16),
+        end: parseInt(line.split("-")[1]!, 16),
+        name: line.split(/ +/)[5],
+      }));
+    const isKernels = ({ name }: { name: string | undefined }) => /^\[(stack|vdso|vvar.*)\]$/.test(name ?? "");
+    const lowest = Math.min(...areas.filter(isKernels).map(({ start }) => start));
+    const kept = areas.filter(({ name }) => name === program());
+    expect(kept.length).toBeGreaterThan(40);
+    const highest = Math.max(...kept.map(({ end }) => end));
+    expect(lowest - highest).toBeGreaterThan(2 ** 44);
   });
 
   test("ignores what Bun ignores, lets the signals wait that are to be passed on, and has one thread", () => {
