@@ -3,7 +3,7 @@ import { watchOom } from "../cgroup/oom.ts";
 import { readStats } from "../cgroup/read-stats.ts";
 import { eventLine } from "../cgroup/stats.ts";
 import { errorMessage } from "../errors.ts";
-import { nanoseconds } from "../kernel/clock.ts";
+import { nanoseconds, timespec } from "../kernel/clock.ts";
 import { sys } from "../kernel/kernel.ts";
 import type { ContainerState } from "../state/state.ts";
 import { openInit } from "./init-process.ts";
@@ -35,7 +35,7 @@ export function streamEvents({ state, interval, print, warn }: EventStream): voi
   const STDOUT = 1;
   for (let next = nanoseconds() + interval; ; ) {
     const poll = Int32Array.of(watch.fd, POLLIN, pidfd, POLLIN, STDOUT, 0);
-    const ready = sys("ppoll", poll, 3, timeUntil(next), 0, 0);
+    const ready = sys("ppoll", poll, 3, timespec(next - nanoseconds()), 0, 0);
     if (ready === -errnoNumber("EINTR")) continue;
     const [oom, ended, reader] = [poll[1]! >>> 16, poll[3]! >>> 16, poll[5]! >>> 16];
     if (oom !== 0 && watch.take()) print(eventLine("oom", state.id));
@@ -46,12 +46,6 @@ export function streamEvents({ state, interval, print, warn }: EventStream): voi
     // As Go's ticker does it: what was missed is not made up for.
     next += Math.ceil((now - next + 1) / interval) * interval;
   }
-}
-
-/** struct timespec. */
-function timeUntil(end: number): BigUint64Array {
-  const left = BigInt(Math.max(0, Math.round(end - nanoseconds())));
-  return BigUint64Array.of(left / 1_000_000_000n, left % 1_000_000_000n);
 }
 
 /** One that cannot be read does not end the stream. */

@@ -1,7 +1,7 @@
 import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
 import { SIGKILL } from "../abi/signal.ts";
 import { TsrunError } from "../errors.ts";
-import { nanoseconds } from "../kernel/clock.ts";
+import { nanoseconds, timespec } from "../kernel/clock.ts";
 import { close } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { isAlive, readProcess } from "../state/process.ts";
@@ -70,9 +70,8 @@ function waitFor(pidfd: number, milliseconds: number): boolean {
   const POLLIN = 1;
   const end = nanoseconds() + milliseconds * 1e6;
   for (;;) {
-    const left = BigInt(Math.max(0, Math.round(end - nanoseconds())));
-    const timeout = new BigUint64Array([left / 1_000_000_000n, left % 1_000_000_000n]);
-    const ready = sys("ppoll", new Int32Array([pidfd, POLLIN]), 1, timeout, 0, 0);
+    const left = timespec(end - nanoseconds());
+    const ready = sys("ppoll", new Int32Array([pidfd, POLLIN]), 1, left, 0, 0);
     if (ready !== -errnoNumber("EINTR")) return ready > 0;
   }
 }

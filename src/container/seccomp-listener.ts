@@ -1,7 +1,7 @@
 import { errnoNumber, errnoText } from "../abi/errno.ts";
 import { type Agent, send } from "../agent/session.ts";
 import { TsrunError } from "../errors.ts";
-import { nanoseconds } from "../kernel/clock.ts";
+import { nanoseconds, timespec } from "../kernel/clock.ts";
 import { sleep } from "../kernel/files.ts";
 import { addressOf, sys } from "../kernel/kernel.ts";
 import { planSendListener } from "../plan/seccomp.ts";
@@ -140,9 +140,8 @@ export function waitForProcess({ socket }: Agent, patience: number, what: string
   const POLLIN = 1;
   const end = nanoseconds() + patience * 1e6;
   for (;;) {
-    const left = BigInt(Math.max(0, Math.round(end - nanoseconds())));
-    const time = BigUint64Array.of(left / 1_000_000_000n, left % 1_000_000_000n);
-    const ready = sys("ppoll", Int32Array.of(socket, POLLIN), 1, time, 0, 8);
+    const left = timespec(end - nanoseconds());
+    const ready = sys("ppoll", Int32Array.of(socket, POLLIN), 1, left, 0, 8);
     if (ready === EINTR) continue;
     if (ready !== 0) return;
     throw new TsrunError(

@@ -2,6 +2,7 @@ import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
 import { AT_FDCWD, AT_REMOVEDIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY } from "../abi/fcntl.ts";
 import { TsrunError } from "../errors.ts";
 import { textOf, utf8 } from "../text.ts";
+import { timespec } from "./clock.ts";
 import { sys } from "./kernel.ts";
 
 /**
@@ -164,6 +165,5 @@ function ignoring(errno: number, result: number): number {
 
 /** Sleeps (ppoll(2) without descriptors; a signal ends it early). */
 export function sleep(milliseconds: number): void {
-  const nanoseconds = BigInt(Math.round(milliseconds * 1e6));
-  sys("ppoll", 0, 0, new BigUint64Array([nanoseconds / 1_000_000_000n, nanoseconds % 1_000_000_000n]), 0, 0);
+  sys("ppoll", 0, 0, timespec(milliseconds * 1e6), 0, 0);
 }

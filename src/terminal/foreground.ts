@@ -1,7 +1,7 @@
 import { errnoName, errnoNumber, errnoText } from "../abi/errno.ts";
 import { SIGCHLD, SIGWINCH } from "../abi/signal.ts";
 import { TsrunError } from "../errors.ts";
-import { nanoseconds } from "../kernel/clock.ts";
+import { nanoseconds, timespec } from "../kernel/clock.ts";
 import { close } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { reap, reapEnded } from "../kernel/processes.ts";
@@ -30,9 +30,8 @@ const HARMLESS_SIGNALS = [17, 18, 20, 21, 22, 23, 28];
 export function signalWithin(signals: number, milliseconds: number): boolean {
   const end = nanoseconds() + milliseconds * 1e6;
   for (;;) {
-    const left = BigInt(Math.max(0, Math.round(end - nanoseconds())));
-    const timeout = BigUint64Array.of(left / 1_000_000_000n, left % 1_000_000_000n);
-    const ready = sys("ppoll", Int32Array.of(signals, POLLIN), 1, timeout, 0, 8);
+    const left = timespec(end - nanoseconds());
+    const ready = sys("ppoll", Int32Array.of(signals, POLLIN), 1, left, 0, 8);
     if (ready === 0) return false;
     const signal = ready > 0 ? readSignal(signals) : undefined;
     if (signal !== undefined && !HARMLESS_SIGNALS.includes(signal)) return true;
