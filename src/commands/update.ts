@@ -1,4 +1,5 @@
 import { errnoName, errnoText } from "../abi/errno.ts";
+import { MFD_CLOEXEC } from "../abi/memfd.ts";
 import type { Command } from "../cli/options.ts";
 import { mergeResources } from "../container/merge-resources.ts";
 import { updateContainer } from "../container/update.ts";
@@ -40,7 +41,7 @@ function readStandardInput(): Uint8Array | number {
   const content = readAll(0);
   if (typeof content === "number") return content;
   beforeColdStart(() => {
-    const fd = sys("memfd_create", "resources", 0);
+    const fd = sys("memfd_create", "resources", MFD_CLOEXEC);
     writeAll(fd, content);
     sys("lseek", fd, 0, 0);
     sys("dup3", fd, 0, 0);

@@ -1,4 +1,5 @@
 import { O_CLOEXEC, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDWR } from "../abi/fcntl.ts";
+import { TIOCGPTPEER, TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ } from "../abi/ioctl.ts";
 import { RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "../abi/openat2.ts";
 import { S_IFREG } from "../abi/stat.ts";
 import { TsrunError } from "../errors.ts";
@@ -7,11 +8,6 @@ import { attachMount, cloneTree } from "./mount-steps.ts";
 import { openAt, openInRoot } from "./paths.ts";
 import { add, type Program, type Slot, type SlotTable, slot, struct } from "./step.ts";
 
-/** Linux asm-generic/ioctls.h */
-const TIOCSCTTY = 0x540e;
-const TIOCSWINSZ = 0x5414;
-const TIOCSPTLCK = 0x40045431;
-const TIOCGPTPEER = 0x5441;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 
