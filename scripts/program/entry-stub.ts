@@ -26,7 +26,7 @@ import { addressOfEnviron, addSegment, alignToHugePages, entryOf, newSegmentAddr
  * begins with BUN_ is taken away: BUN_OPTIONS would load a file that the caller names, BUN_BE_BUN would make tsrun a
  * general Bun.
  */
-const OPTIONS = ["BUN_JSC_useBaselineJIT=0", "BUN_JSC_useWarmUpMarkedBlocks=0"];
+export const OPTIONS = ["BUN_JSC_useBaselineJIT=0", "BUN_JSC_useWarmUpMarkedBlocks=0"];
 
 /** Of an option in the stub, with the NULs at its end. */
 const OPTION_SIZE = 32;

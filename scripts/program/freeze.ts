@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { addSegment, alignToHugePages, newSegmentAddress } from "./elf.ts";
+import { OPTIONS } from "./entry-stub.ts";
 import { type Piece, readAt, readMemory } from "./process-memory.ts";
 import { type FrozenProcess, type Mapping, START_SIZE, startSegment, withoutLoader } from "./warm-start.ts";
 import { prepareWarmUp } from "./warm-up.ts";
@@ -29,11 +30,10 @@ const PATIENCE_MS = 20_000;
 /**
  * What a program that is frozen is told. For all of its later lives: collect garbage without threads, for there are none;
  * do without libc's rseq(2), which the kernel would have to be told of again; bind every function now, for what binds them
- * later saves as much of the processor's state as there was in the beginning; and see OPTIONS in entry-stub.ts.
+ * later saves as much of the processor's state as there was in the beginning; and what every program is told.
  */
-const OPTIONS = {
-  BUN_JSC_useBaselineJIT: "0",
-  BUN_JSC_useWarmUpMarkedBlocks: "0",
+const ENVIRONMENT = {
+  ...Object.fromEntries(OPTIONS.map((option) => option.split("="))),
   BUN_JSC_useConcurrentGC: "0",
   BUN_JSC_numberOfGCMarkers: "1",
   GLIBC_TUNABLES: "glibc.pthread.rseq=0",
@@ -65,7 +65,7 @@ type Frozen = Omit<FrozenProcess, "mappings"> & { readonly pieces: readonly Piec
 function freezeProgram(path: string, end: number): Frozen {
   const folder = `${path}-warm-up`;
   mkdirSync(folder);
-  const env = { ...OPTIONS, TSRUN_WARM_UP: JSON.stringify(prepareWarmUp(folder)) };
+  const env = { ...ENVIRONMENT, TSRUN_WARM_UP: JSON.stringify(prepareWarmUp(folder)) };
   const errors = Bun.file(`${folder}/errors`);
   // The engine takes its stack for as large as this limit, and start-code.ts makes one of 8 MiB.
   const limited = ["/bin/sh", "-c", 'ulimit -S -s 8192 || :; exec "$0"', path];
@@ -103,7 +103,8 @@ function waitForPause(pid: number): number {
 
 /** What `freeze` of start-code.ts has left on the stack. */
 function readRegisters(pid: number, stack: number): Pick<FrozenProcess, "kind" | "stack" | "tid"> {
-  const [threadPointer, ...kind] = Array.from({ length: 4 }, (_, i) => readAt(pid, stack + 8 * i, 8).readBigUInt64LE());
+  const pushed = readAt(pid, stack, 32);
+  const [threadPointer, ...kind] = [0, 8, 16, 24].map((at) => pushed.readBigUInt64LE(at));
   const block = Number(threadPointer);
   return { kind: kind.reverse(), stack, tid: findThreadId(block, readAt(pid, block, 2048), pid) };
 }

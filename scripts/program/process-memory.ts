@@ -3,9 +3,9 @@ import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { BARRIER_SIZE } from "./start-code.ts";
 
 const PAGE = 4096;
-export const PROT_READ = 1;
-export const PROT_WRITE = 2;
-export const PROT_EXEC = 4;
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const PROT_EXEC = 4;
 
 /**
  * A piece of memory. `space`: addresses that are the process's, and read as zeros. `file`: of a library. `written`: pages that

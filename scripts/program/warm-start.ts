@@ -2,7 +2,16 @@
  * Puts the machine code that starts a program (start-code.ts) into it, with all that the code must know: first for the
  * program that is going to be frozen, then for the one that has the memory of that.
  */
-import { addressOfEnviron, entryOf, PT_INTERP, PT_NULL, PT_PHDR, programSpan, readSegments } from "./elf.ts";
+import {
+  addressOfEnviron,
+  entryOf,
+  PT_INTERP,
+  PT_NULL,
+  PT_PHDR,
+  programSpan,
+  readSegments,
+  type Segment,
+} from "./elf.ts";
 import { stubFor } from "./entry-stub.ts";
 import { NAMES, startCode } from "./start-code.ts";
 
@@ -57,9 +66,7 @@ export function startSegment(file: Uint8Array, address: number, frozen?: FrozenP
   const put = (place: number, value: number | bigint) => result.writeBigUInt64LE(BigInt(value), code.length + place);
   const headers = programHeadersAt(file, address + HEADERS_AT);
   headers.copy(result, HEADERS_AT);
-  const interpreter = readSegments(file, "x86-64").find(({ type }) => type === PT_INTERP);
-  if (interpreter === undefined) throw new Error("cannot add a warm start: the program names no dynamic loader");
-  put(NAMES.LOADER, interpreter.address);
+  put(NAMES.LOADER, interpreterOf(file).address);
   put(NAMES.HEADERS, address + HEADERS_AT);
   if (frozen === undefined) {
     put(NAMES.FREEZES, 1);
@@ -104,7 +111,13 @@ function programHeadersAt(file: Uint8Array, address: number): Buffer {
 /** A program that the kernel enters itself: its dynamic loader is not to run when there is memory to start from. */
 export function withoutLoader(file: Uint8Array): Uint8Array {
   const result = new Uint8Array(file);
-  const interpreter = readSegments(file, "x86-64").find(({ type }) => type === PT_INTERP);
-  if (interpreter !== undefined) new DataView(result.buffer).setUint32(interpreter.at, PT_NULL, true);
+  new DataView(result.buffer).setUint32(interpreterOf(file).at, PT_NULL, true);
   return result;
+}
+
+/** The program header that names the dynamic loader. */
+function interpreterOf(file: Uint8Array): Segment {
+  const interpreter = readSegments(file, "x86-64").find(({ type }) => type === PT_INTERP);
+  if (interpreter === undefined) throw new Error("cannot add a warm start: the program names no dynamic loader");
+  return interpreter;
 }
