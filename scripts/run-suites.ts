@@ -5,7 +5,7 @@
  */
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { addUp, type Counts, closingLine, countResults, failedTests } from "./count-results.ts";
+import { addUp, type Counts, closingLine, countResults, type Failure, failedTests } from "./count-results.ts";
 import { resultsTable } from "./results-table.ts";
 import { chosenSuites, type Suite } from "./suites.ts";
 
@@ -120,27 +120,25 @@ function showResult(result: Result, log: string): void {
   if (result.failed > 0) console.log(`    see ${log}`);
 }
 
-/** What failed comes last, where it is seen when only the end of the output is. */
+/** What failed comes last, and once more by name, where it is seen when only the end of the output is. */
 function report(results: readonly Result[]): number {
   const rows = results.map(({ suite, ...result }) => ({ name: suite.name, ...result }));
   console.log(`\n${resultsTable(rows).join("\n")}\n`);
-  showFailed(results.filter((result) => result.failed > 0));
+  const failures = results.flatMap(failuresOf);
+  for (const { name, cause } of failures) console.log(`${[`failed: ${name}`, ...cause].join("\n    ")}\n`);
+  for (const { name } of failures) console.log(`failed: ${name}`);
   const sum = addUp(results);
   writeFileSync(`${logs}/summary`, `${closingLine(sum)}\n`);
   console.log(closingLine(sum));
   return sum.failed > 0 || sum.passed === 0 ? 1 : 0;
 }
 
-function showFailed(results: readonly Result[]): void {
-  for (const { suite, output } of results) {
-    const failures = failedTests(output);
-    if (failures.length === 0) show(`failed: ${suite.name}`, output.trimEnd().split("\n").slice(-30));
-    for (const { name, cause } of failures) show(`failed: ${suite.name}: ${name}`, cause);
-  }
-}
-
-function show(title: string, lines: readonly string[]): void {
-  console.log(`${title}\n${lines.map((line) => `    ${line}\n`).join("")}`);
+/** With the suite's name. Where no test's name is known, the end of the suite's output is the cause. */
+function failuresOf({ suite, output, failed }: Result): Failure[] {
+  if (failed === 0) return [];
+  const failures = failedTests(output);
+  if (failures.length === 0) return [{ name: suite.name, cause: output.trimEnd().split("\n").slice(-30) }];
+  return failures.map(({ name, cause }) => ({ name: `${suite.name}: ${name}`, cause }));
 }
 
 function fail(message: string): number {

@@ -52,6 +52,8 @@ const extras = {
   traceFile: async () => await import("./cli/trace-file.ts"),
 };
 
+let restoreBuiltIns: (() => void) | undefined;
+
 if (isToFreeze()) loadAll().then(warmUp).then(freeze).then(main).catch(crash);
 else main();
 
@@ -70,12 +72,11 @@ async function load<T extends { [name: string]: (() => unknown) | undefined }>(t
 
 /** Runs the command lines that the build names, see scripts/program/warm-up.ts; the first once more without their garbage. */
 async function warmUp(): Promise<void> {
-  const restore = installBuiltIns();
+  useOwnBuiltIns();
   const lines: string[][] = JSON.parse(environment().TSRUN_WARM_UP ?? "[]");
   for (const line of lines) await warmUpWith(line);
   Bun.gc(true);
   for (const line of lines.slice(0, 1)) await warmUpWith(line);
-  restore();
 }
 
 async function warmUpWith(line: readonly string[]): Promise<void> {
@@ -87,14 +88,18 @@ async function warmUpWith(line: readonly string[]): Promise<void> {
   if (status !== 0) printError(`${line.join(" ")}: exit status ${status}\n`);
 }
 
+function useOwnBuiltIns(): void {
+  restoreBuiltIns ??= installBuiltIns();
+}
+
 function main(): void {
   markStart();
   const argv = programArguments();
-  const restore = installBuiltIns();
+  useOwnBuiltIns();
   const invocation = parseFast(argv);
   if (invocation !== undefined) exitWith(run(invocation));
   else {
-    restore();
+    restoreBuiltIns?.();
     exitWith(answerPeople(argv));
   }
 }

@@ -1,6 +1,6 @@
 import type { CgroupFacts } from "../host/facts.ts";
 import { prepareBus } from "../kernel/sd-bus.ts";
-import { environment } from "../kernel/warm-start.ts";
+import { variable } from "../kernel/warm-start.ts";
 import type { Config } from "../spec/types.ts";
 import { deviceModel } from "./device-rules.ts";
 import { type CgroupDirectory, cgroupDirectories } from "./paths.ts";
@@ -48,7 +48,7 @@ export interface CgroupWish {
 export function systemdInstance(rootless: string, euid: number, inUserNamespace: boolean): Instance {
   if (rootless !== "auto") return rootless === "true" ? "user" : "system";
   if (euid !== 0) return "user";
-  const hasSession = (environment().DBUS_SESSION_BUS_ADDRESS ?? environment().XDG_RUNTIME_DIR ?? "") !== "";
+  const hasSession = (variable("DBUS_SESSION_BUS_ADDRESS") ?? variable("XDG_RUNTIME_DIR") ?? "") !== "";
   return inUserNamespace && hasSession ? "user" : "system";
 }
 

@@ -1,4 +1,5 @@
 import { BASIC_TYPES, type BusData, firstType, memberSignatures } from "../abi/dbus.ts";
+import { utf8 } from "../text.ts";
 
 /** A value with its type. */
 export interface TypedValue {
@@ -146,7 +147,7 @@ function readByteString(reader: Reader): Node {
       character === "\\" ? (/^[0-7]{1,3}/.exec(reader.text.slice(reader.at, reader.at + 3))?.[0] ?? "") : "";
     reader.at += octal.length;
     if (octal !== "") value.push(Number.parseInt(octal, 8) & 0xff);
-    else value.push(...new TextEncoder().encode(character === "\\" ? readEscape(reader) : character));
+    else value.push(...utf8(character === "\\" ? readEscape(reader) : character));
   }
 }
 

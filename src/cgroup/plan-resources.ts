@@ -2,6 +2,7 @@ import { AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../abi/fcntl.ts";
 import { propertyOf, TsrunError } from "../errors.ts";
 import { add, type Label, label, type Program, place, type Slot, type SlotTable, slot } from "../plan/step.ts";
 import type { Resources } from "../spec/types.ts";
+import { utf8 } from "../text.ts";
 import { type CgroupPaths, type ResourceFile, resourceFiles } from "./resources.ts";
 
 /**
@@ -84,7 +85,7 @@ function planWrite(program: Program, fd: Slot, cgroup: Place, wanted: ResourceFi
 }
 
 function byteLength(text: string): number {
-  return new TextEncoder().encode(text).length;
+  return utf8(text).length;
 }
 
 /** What is to be done when the kernel does not have the file. */

@@ -13,7 +13,7 @@ import {
   takeReply,
   takeSignal,
 } from "../kernel/sd-bus.ts";
-import { environment } from "../kernel/warm-start.ts";
+import { variable } from "../kernel/warm-start.ts";
 import { utf8 } from "../text.ts";
 
 /** org.freedesktop.systemd1(5) */
@@ -67,15 +67,15 @@ export function connectSystemd(instance: Instance): SystemdBus {
 const HINT = "is systemd running, and its socket to be reached from here? without systemd use the cgroupfs driver";
 
 function systemSockets(): Socket[] {
-  const given = environment().DBUS_SYSTEM_BUS_ADDRESS ?? "";
+  const given = variable("DBUS_SYSTEM_BUS_ADDRESS") ?? "";
   if (given !== "") return [{ address: given, isBus: true }];
   return [unixSocket("/run/systemd/private", false), unixSocket("/run/dbus/system_bus_socket", true)];
 }
 
 function userSockets(): Socket[] {
-  const given = environment().DBUS_SESSION_BUS_ADDRESS ?? "";
+  const given = variable("DBUS_SESSION_BUS_ADDRESS") ?? "";
   const named = given === "" ? [] : [{ address: given, isBus: true }];
-  const directory = environment().XDG_RUNTIME_DIR ?? "";
+  const directory = variable("XDG_RUNTIME_DIR") ?? "";
   const runtime = directory === "" ? `/run/user/${sys("geteuid")}` : directory;
   return [...named, unixSocket(`${runtime}/systemd/private`, false), unixSocket(`${runtime}/bus`, true)];
 }

@@ -4,7 +4,7 @@ import { loadContainer } from "../container/load.ts";
 import { processTable } from "../container/process-table.ts";
 import { containerProcesses } from "../container/processes.ts";
 import { TsrunError } from "../errors.ts";
-import { environment } from "../kernel/warm-start.ts";
+import { environment, variable } from "../kernel/warm-start.ts";
 import { stateRoot } from "../state/root.ts";
 import { textOf } from "../text.ts";
 
@@ -19,7 +19,7 @@ export const psCommand: Command<"ps"> = ({ args, options, globals }) => {
 
 /** What ps(1) prints. */
 function runPs(options: readonly string[]): string {
-  const program = Bun.which("ps", { PATH: environment().PATH ?? "" });
+  const program = Bun.which("ps", { PATH: variable("PATH") ?? "" });
   if (program === null) {
     throw new TsrunError(`cannot list processes: exec: "ps": executable file not found in $PATH`, {
       code: "ENOENT",

@@ -9,7 +9,7 @@ import { createRequest } from "../container/request.ts";
 import { checkProcess, startProcess } from "../container/start.ts";
 import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
-import { environment } from "../kernel/warm-start.ts";
+import { variable } from "../kernel/warm-start.ts";
 import { unlockContainer } from "../state/lock.ts";
 import { openPassThrough, ownTerminal } from "../terminal/console.ts";
 import { catchSignals, type Terminals, takeTerminal, waitInForeground } from "../terminal/foreground.ts";
@@ -78,7 +78,7 @@ function start(
   try {
     onCreated?.();
     const { plan, agent, state, directory } = container;
-    const notify = listenForReady(directory, environment().NOTIFY_SOCKET, request.warn);
+    const notify = listenForReady(directory, variable("NOTIFY_SOCKET"), request.warn);
     withPidFile(options.pidFile, state.init_process_pid, () => {
       publishContainer(container);
       startProcess({ agent, slots: plan.slots, state, config: request.config, directory, warn: request.warn });

@@ -19,7 +19,7 @@ import type { HostFacts } from "../host/facts.ts";
 import { readFacts } from "../host/read-facts.ts";
 import { currentDirectory } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
-import { environment } from "../kernel/warm-start.ts";
+import { environment, variable } from "../kernel/warm-start.ts";
 import type { Trial } from "../plan/trial.ts";
 import { parseConfig } from "../spec/load.ts";
 import type { Config } from "../spec/types.ts";
@@ -109,7 +109,7 @@ function checkSources(config: Config): void {
 function newTrial(config: Config, facts: HostFacts, keep: Keep | undefined): Trial {
   const inUserNamespace = facts.euid !== 0 || facts.inUserNamespace;
   const tree = readHostTree();
-  const open = () => openDirectories(tree, [config.process?.cwd, environment().HOME]);
+  const open = () => openDirectories(tree, [config.process?.cwd, variable("HOME")]);
   const parts = inUserNamespace ? splitParts(tree, open()) : wholeParts(tree);
   return { root: { keep: keep?.directory, inUserNamespace, parts } };
 }

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -181,10 +181,10 @@ describe("labels", () => {
 
 describe("--process", () => {
   const home = mkdtempSync(join(tmpdir(), "exec-process-"));
-  afterEach(() => rmSync(home, { recursive: true, force: true }));
+  const file = join(home, "process.json");
+  afterAll(() => rmSync(home, { recursive: true, force: true }));
 
   test("is the whole process; nothing of the container's, nor of other options", () => {
-    const file = join(home, "process.json");
     writeFileSync(file, JSON.stringify({ args: ["x"], cwd: "/", user: { uid: 1, gid: 1 }, capabilities: {} }));
     const { process, pointer } = changed({ process: file, user: "5", env: ["A=9"] }, OWN, []);
     expect(process).toEqual({ args: ["x"], cwd: "/", user: { uid: 1, gid: 1 }, capabilities: {} });
@@ -192,18 +192,15 @@ describe("--process", () => {
   });
 
   test("but for capabilities that it does not speak of", () => {
-    const file = join(mkdtempSync(join(tmpdir(), "exec-process-")), "process.json");
     writeFileSync(file, JSON.stringify({ args: ["x"], cwd: "/" }));
     expect(changed({ process: file }, OWN, []).process).toEqual({
       args: ["x"],
       cwd: "/",
       capabilities: OWN.capabilities!,
     });
-    rmSync(file);
   });
 
   test("and for the labels: no process is less confined than the container because nobody said so", () => {
-    const file = join(mkdtempSync(join(tmpdir(), "exec-process-")), "process.json");
     const write = (labels: object) => writeFileSync(file, JSON.stringify({ args: ["x"], cwd: "/", ...labels }));
     const own = { ...OWN, apparmorProfile: "of-container", selinuxLabel: "of-container" };
     write({});
@@ -216,7 +213,6 @@ describe("--process", () => {
       apparmorProfile: "unconfined",
       selinuxLabel: "of-container",
     });
-    rmSync(file);
   });
 
   test("a file that is missing", () => {

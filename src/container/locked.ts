@@ -1,5 +1,5 @@
 import { close } from "../kernel/files.ts";
-import { lockContainer } from "../state/lock.ts";
+import { lockAtOnce, lockContainer } from "../state/lock.ts";
 import type { ContainerState } from "../state/state.ts";
 import { type Status, statusOf } from "../state/status.ts";
 import { openContainerDirectory, readState } from "../state/store.ts";
@@ -12,8 +12,8 @@ export interface LockedContainer {
 }
 
 /**
- * Calls `act` while no other command changes the container. `check` throws for a status that does not allow it: once
- * before waiting for the lock, which a create may hold for long, and again with the lock.
+ * Calls `act` while no other command changes the container. `check` throws for a status that does not allow it: with the
+ * lock, and before, where that has to be waited for, which may take as long as a create does.
  */
 export function withLockedContainer(
   root: string,
@@ -23,8 +23,10 @@ export function withLockedContainer(
 ): void {
   const directory = openContainerDirectory(root, id);
   try {
-    check(look(directory, root, id, false));
-    lockContainer(directory, id);
+    if (!lockAtOnce(directory)) {
+      check(look(directory, root, id, false));
+      lockContainer(directory, id);
+    }
     const found = look(directory, root, id, true);
     check(found);
     act(found);

@@ -153,7 +153,7 @@ describe("resourcesToWrite", () => {
     ],
   ];
   test.each(cases)("%s", (_, current, change, written) => {
-    expect(resourcesToWrite(current, change)).toEqual(written);
+    expect(resourcesToWrite(mergeResources(current, change), change)).toEqual(written);
   });
 
   test.each([
@@ -161,11 +161,14 @@ describe("resourcesToWrite", () => {
     [{ memory: { limit: 5 } }, { memory: { swap: 4 } }],
     [{}, { memory: { limit: 2n ** 62n, swap: 2n ** 62n - 1n } }],
   ] as [Resources, Resources][])("limits that contradict each other", (current, change) => {
-    expect(() => resourcesToWrite(current, change)).toThrow("memory+swap limit should be >= memory limit: ");
+    expect(() => resourcesToWrite(mergeResources(current, change), change)).toThrow(
+      "memory+swap limit should be >= memory limit: ",
+    );
   });
 
   test("no limit of swap contradicts nothing", () => {
-    const written = resourcesToWrite({ memory: { swap: -1 } }, { memory: { limit: 5 } });
+    const change = { memory: { limit: 5 } };
+    const written = resourcesToWrite(mergeResources({ memory: { swap: -1 } }, change), change);
     expect(written).toEqual({ memory: { limit: 5, swap: -1 } });
   });
 });

@@ -97,8 +97,7 @@ function mergeNames<T>(current: Readonly<Record<string, T>> | undefined, change:
  * judges together with that (memory and swap, quota and period, shares and idle).
  * Throws for limits that contradict each other.
  */
-export function resourcesToWrite(current: Resources, change: Resources): Resources {
-  const merged = mergeResources(current, change);
+export function resourcesToWrite(merged: Resources, change: Resources): Resources {
   checkSwap(merged.memory ?? {});
   return {
     ...change,

@@ -8,7 +8,7 @@ import { readFacts } from "../host/read-facts.ts";
 import { currentDirectory, readText } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
-import { environment } from "../kernel/warm-start.ts";
+import { variable } from "../kernel/warm-start.ts";
 import { cleanPath } from "../plan/paths.ts";
 import { parseConfig } from "../spec/load.ts";
 import type { Config } from "../spec/types.ts";
@@ -44,7 +44,7 @@ export function createRequest(
   checkAgainstHost(config);
   const passed = listenFds(config);
   const root = stateRoot(globals.root);
-  const notifies = (environment().NOTIFY_SOCKET ?? "") !== "";
+  const notifies = (variable("NOTIFY_SOCKET") ?? "") !== "";
   const preserveFds = options.preserveFds + passed.count;
   const facts = readFacts();
   if (!trial) checkWithoutRoot(config, facts);

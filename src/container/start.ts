@@ -5,7 +5,7 @@ import { runHooksInContainer } from "../hooks/in-container.ts";
 import { runHooks } from "../hooks/run.ts";
 import { sys } from "../kernel/kernel.ts";
 import { stage } from "../kernel/trace.ts";
-import { environment } from "../kernel/warm-start.ts";
+import { variable } from "../kernel/warm-start.ts";
 import { type SlotTable, slotTable } from "../plan/step.ts";
 import { unixAddress } from "../plan/terminal.ts";
 import type { Config } from "../spec/types.ts";
@@ -40,7 +40,7 @@ function startWith({ directory, state, config, warn }: Start): void {
   const reason = countKills(config, state.cgroup_paths, { before: 0 });
   checkStartable(statusOf(state, directory, true), reason);
   const agent = connect(directory, state);
-  const notify = listenForReady(directory, environment().NOTIFY_SOCKET, warn);
+  const notify = listenForReady(directory, variable("NOTIFY_SOCKET"), warn);
   try {
     checkProcess(config);
     startProcess({ agent, slots: slotTable(), state, config, directory, warn });

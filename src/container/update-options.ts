@@ -11,8 +11,9 @@ type Integer = number | bigint;
  */
 export function resourcesOfOptions(options: UpdateOptions): Resources {
   checkIntelRdt(options);
-  const size = (name: SizeOption) => nonZero(readSize(`--${kebab(name)}`, options[name]));
-  const count = (name: CountOption, least: bigint) => nonZero(readInteger(`--${kebab(name)}`, options[name], least));
+  const size = (name: SizeOption) => (options[name] ? nonZero(readSize(`--${kebab(name)}`, options[name])) : undefined);
+  const count = (name: CountOption, least: bigint) =>
+    options[name] ? nonZero(readInteger(`--${kebab(name)}`, options[name], least)) : undefined;
   const limit = readInteger("--pids-limit", options.pidsLimit, -1n);
   const resources = compact({
     memory: compact({

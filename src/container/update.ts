@@ -15,7 +15,7 @@ import { sys } from "../kernel/kernel.ts";
 import { runProgram } from "../kernel/run-program.ts";
 import { stage, stepObserver } from "../kernel/trace.ts";
 import { type Program, program, type SlotTable, slotTable } from "../plan/step.ts";
-import { parseConfig } from "../spec/load.ts";
+import { parseSavedConfig } from "../spec/load.ts";
 import type { Config, Resources } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
 import { readSavedConfig, replaceConfig } from "../state/store.ts";
@@ -34,19 +34,19 @@ export interface Update {
 /** Changes limits of a container: all that the update says, or nothing. Later commands see them in the saved config. */
 export function updateContainer(root: string, id: string, update: Update, warn: Warn): void {
   withLockedContainer(root, id, checkUpdatable, ({ state, status, directory }) => {
-    const { config } = parseConfig(readSavedConfig(directory), "config.json");
+    const config = parseSavedConfig(readSavedConfig(directory));
     const current = config.linux?.resources ?? {};
     const change = withoutDevices(update, current, warn);
     const merged = mergeResources(current, change);
     checkUsage(state, merged, change);
-    const wanted = resourcesToWrite(current, change);
+    const wanted = resourcesToWrite(merged, change);
     if (wanted.devices !== undefined && status === "running") checkDevices(state, wanted.devices, current.devices);
     stage("plan");
-    const { plan, files } = planUpdate(state, wanted, current.devices, warn);
+    const plan = planUpdate(state, wanted, current.devices, warn);
     const before = readBefore(plan);
     try {
       stage("write");
-      setProperties(state, files, wanted.devices);
+      setProperties(state, () => resourceFiles(wanted, state.cgroup_paths).files, wanted.devices);
       runProgram(plan, sys, stepObserver());
       stage("save");
       saveResources(directory, config, merged);
@@ -76,22 +76,17 @@ function checkUpdatable({ status }: LockedContainer): void {
   throw new TsrunError("container not running", { code, hint: `it is ${status}` });
 }
 
-interface UpdatePlan {
-  readonly plan: Program;
-  readonly files: readonly ResourceFile[];
-}
-
 function planUpdate(
   { cgroup_paths: cgroups }: ContainerState,
   resources: Resources,
   told: Resources["devices"],
   warn: Warn,
-): UpdatePlan {
+): Program {
   const plan = program("update");
   const slots = slotTable();
   for (const warning of planResources(plan, slots, cgroups, resources)) warn(warning);
   if (resources.devices !== undefined) planDevices(plan, slots, cgroups, { rules: resources.devices, told }, warn);
-  return { plan, files: resourceFiles(resources, cgroups).files };
+  return plan;
 }
 
 type Devices = NonNullable<Resources["devices"]>;
@@ -129,12 +124,12 @@ function planDevices(
  * First of all: systemd writes files itself, and the error of a value that is refused is to be the file's. Of devices it
  * has rules where v1 has (see choose.ts); its list of them only grows unless it is emptied.
  */
-function setProperties(state: ContainerState, files: readonly SetFile[], devices: Devices | undefined): void {
+function setProperties(state: ContainerState, files: () => readonly SetFile[], devices: Devices | undefined): void {
   const scope = scopeOf(state);
   if (scope === undefined) return;
   const model = devices === undefined || !("devices" in state.cgroup_paths) ? undefined : deviceModel(devices).model;
   setScopeProperties(scope, (version) => [
-    ...resourceProperties(files, version),
+    ...resourceProperties(files(), version),
     ...(model === undefined ? [] : [property("DeviceAllow", "a(ss)", []), ...deviceProperties(model, version)]),
   ]);
 }
@@ -165,11 +160,18 @@ function checkUsage({ cgroup_paths }: ContainerState, { memory }: Resources, cha
 /** TypeScript does not know it yet (ECMAScript proposal "JSON.parse source text access"). */
 const { rawJSON } = JSON as JSON & { readonly rawJSON: (text: string) => unknown };
 
-/** Integers that a double does not hold keep their digits. */
 function saveResources(directory: number, config: Config, resources: Resources): void {
-  const changed = { ...config, linux: { ...config.linux, resources } };
+  replaceConfig(directory, jsonOf({ ...config, linux: { ...config.linux, resources } }));
+}
+
+/** Integers that a double does not hold keep their digits. A replacer is called for every value, and few documents need it. */
+function jsonOf(config: Config): string {
   const digits = (_: string, value: unknown) => (typeof value === "bigint" ? rawJSON(String(value)) : value);
-  replaceConfig(directory, JSON.stringify(changed, digits));
+  try {
+    return JSON.stringify(config);
+  } catch {
+    return JSON.stringify(config, digits);
+  }
 }
 
 /** The error, when what was changed before it has been changed back. `devices`: the old rules, where new ones were asked for. */
@@ -188,7 +190,7 @@ function undone(
       problems.push(errorMessage(failure));
     }
   };
-  attempt(() => setProperties(state, restoredFiles(before), devices));
+  attempt(() => setProperties(state, () => restoredFiles(before), devices));
   problems.push(...restore(before).map((path) => `cannot change back "${path}"`));
   if (devices !== undefined) attempt(() => restoreDevices(state.cgroup_paths, devices, change.devices));
   if (!(error instanceof TsrunError)) return error;

@@ -1,10 +1,10 @@
 import { AT_FDCWD } from "../abi/fcntl.ts";
 import { sys } from "../kernel/kernel.ts";
-import { environment } from "../kernel/warm-start.ts";
+import { variable } from "../kernel/warm-start.ts";
 import type { MapTools } from "./facts.ts";
 
 /** As the caller's shell would find them, then where distributions have them: an engine's PATH may be anything. */
-export function findMapTools(path = environment().PATH ?? ""): MapTools {
+export function findMapTools(path = variable("PATH") ?? ""): MapTools {
   const directories = [...path.split(":").filter((each) => each.startsWith("/")), "/usr/bin", "/bin", "/usr/local/bin"];
   return { newuidmap: find("newuidmap", directories), newgidmap: find("newgidmap", directories) };
 }

@@ -17,6 +17,7 @@ const libc = dlopen("libc.so.6", {
   syscall: { args: [i64, i64, i64, i64, i64, i64, i64], returns: i64_fast },
   __errno_location: { args: [], returns: FFIType.ptr },
   getauxval: { args: [u64], returns: FFIType.u64_fast },
+  getenv: { args: [u64], returns: FFIType.u64_fast },
 }).symbols;
 
 /** Bound when the first program is started: most commands start none, and each symbol costs 10 µs. */
@@ -96,6 +97,12 @@ export function wordAt(address: number): number {
 /** The text at `address` that ends with NUL. */
 export function stringAt(address: number): string {
   return new CString(address as Pointer).toString();
+}
+
+/** A variable of libc's environment (getenv(3)). */
+export function environmentVariable(name: string): string | undefined {
+  const text = libc.getenv(ptr(cString(name))) as number;
+  return text === 0 ? undefined : stringAt(text);
 }
 
 /** Calls machine code that takes nothing and returns a word. */

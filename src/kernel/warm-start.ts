@@ -5,7 +5,16 @@
  * nothing else of the process may be looked at before `freeze`. Bun's event loop does not run afterwards, nor may a thread.
  */
 import { AT_FREEZE } from "../abi/auxv.ts";
-import { addressOf, auxiliaryValue, callFunction, cString, stringAt, sys, wordAt } from "./kernel.ts";
+import {
+  addressOf,
+  auxiliaryValue,
+  callFunction,
+  cString,
+  environmentVariable,
+  stringAt,
+  sys,
+  wordAt,
+} from "./kernel.ts";
 
 /** Where argc is, with argv, envp and the auxiliary vector behind it; undefined in a program that Bun has started. */
 let begin: number | undefined;
@@ -60,7 +69,12 @@ export function programArguments(): string[] {
   return begin === undefined ? process.argv.slice(2) : stringsAt(begin + 8).slice(1);
 }
 
-/** The environment of tsrun. */
+/** One variable of tsrun's environment. */
+export function variable(name: string): string | undefined {
+  return begin === undefined ? process.env[name] : environmentVariable(name);
+}
+
+/** All of them. */
 export function environment(): Readonly<Record<string, string | undefined>> {
   if (begin === undefined) return process.env;
   if (variables !== undefined) return variables;

@@ -2,6 +2,7 @@ import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
 import { UINT_MAX } from "../abi/prctl.ts";
 import type { HostFacts, MapTools } from "../host/facts.ts";
 import type { Config } from "../spec/types.ts";
+import { utf8 } from "../text.ts";
 import { planLookup } from "./command.ts";
 import { hasMountNamespace, hasUserNamespace, type PlanContext } from "./context.ts";
 import { planDevices } from "./devices.ts";
@@ -194,7 +195,7 @@ function planNames({ config, build }: PlanContext): void {
   ] as const;
   for (const [call, property, name] of names) {
     if (name === undefined || name === "") continue;
-    const data = new TextEncoder().encode(name);
+    const data = utf8(name);
     const what = `set the ${property} ${JSON.stringify(name)}`;
     add(build, { call, args: [bytes(data), data.length], what, pointer: `/${property}` });
   }

@@ -2,6 +2,7 @@ import { MFD_CLOEXEC, MFD_NOEXEC_SEAL } from "../abi/memfd.ts";
 import { CLOSE_RANGE_CLOEXEC, UINT_MAX } from "../abi/prctl.ts";
 import { CLONE_ARGS_SIZE_VER2, CLONE_PIDFD, CLONE_VFORK, CLONE_VM } from "../abi/sched.ts";
 import type { Hook } from "../spec/types.ts";
+import { utf8 } from "../text.ts";
 import {
   add,
   addressOf,
@@ -46,7 +47,7 @@ export function planHook(program: Program, slots: SlotTable, hook: Hook, state: 
     status: slot(slots, "status of the hook"),
     output,
   };
-  const json = new TextEncoder().encode(state);
+  const json = utf8(state);
   const what = `run the hook ${JSON.stringify(hook.path)}`;
   planMemory(program, "state", input, what, pointer);
   planMemory(program, "output", output, what, pointer);

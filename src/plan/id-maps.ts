@@ -2,6 +2,7 @@ import { capabilityBit } from "../abi/capability.ts";
 import { AT_FDCWD, O_WRONLY } from "../abi/fcntl.ts";
 import type { HostFacts, MapTools } from "../host/facts.ts";
 import type { Config, IdMapping } from "../spec/types.ts";
+import { utf8 } from "../text.ts";
 import type { PlanContext } from "./context.ts";
 import { add, bytes, commandLine, type Program, type Slot, slot, text } from "./step.ts";
 
@@ -146,7 +147,7 @@ export function planWriteProc(
   if (content === "") return;
   const fd = slot(context.slots, file);
   const what = told?.what ?? `write ${JSON.stringify(content.trim())} to ${file} of the container's process`;
-  const data = new TextEncoder().encode(content);
+  const data = utf8(content);
   const O_CLOEXEC = 0o2000000;
   add(
     program,

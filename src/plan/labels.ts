@@ -1,6 +1,7 @@
 import type { ErrnoName } from "../abi/errno.ts";
 import { propertyOf } from "../errors.ts";
 import type { Process } from "../spec/types.ts";
+import { utf8 } from "../text.ts";
 import { closeFd, onSuccess } from "./mount-steps.ts";
 import { openAttribute } from "./private-proc.ts";
 import { add, bytes, CAUSE, label, type Program, place, type Slot, type SlotTable, slot } from "./step.ts";
@@ -135,7 +136,7 @@ interface Writing {
 
 /** One write(2) is one setting. */
 function writeAttribute(file: Slot, text: string, writing: Writing) {
-  const data = new TextEncoder().encode(text);
+  const data = utf8(text);
   return { call: "write", args: [file, bytes(data), data.length], ...writing } as const;
 }
 

@@ -1,5 +1,6 @@
 import { IFF_RUNNING, IFF_UP, IFNAMSIZ, SIOCSIFFLAGS } from "../abi/ioctl.ts";
 import { AF_INET, IPPROTO_UDP, SOCK_DGRAM } from "../abi/socket.ts";
+import { utf8 } from "../text.ts";
 import type { PlanContext } from "./context.ts";
 import { add, bytes, slot } from "./step.ts";
 
@@ -11,7 +12,7 @@ export function planLoopback({ config, build, slots }: PlanContext): void {
   const network = config.linux?.namespaces?.find(({ type }) => type === "network");
   if (network === undefined || (network.path ?? "") !== "") return;
   const request = new Uint8Array(40);
-  request.set(new TextEncoder().encode("lo"));
+  request.set(utf8("lo"));
   request[IFNAMSIZ] = IFF_UP | IFF_RUNNING;
   const socket = slot(slots, "socket to set up lo");
   const what = "bring up the loopback interface";

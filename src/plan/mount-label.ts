@@ -1,4 +1,5 @@
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../abi/fcntl.ts";
+import { utf8 } from "../text.ts";
 import type { PlanContext } from "./context.ts";
 import type { MountEntry } from "./mount-entry.ts";
 import { closeFd, labelled } from "./mount-steps.ts";
@@ -34,7 +35,7 @@ export function planLabelQueues(context: PlanContext, { mount, origin }: MountEn
   if (mount.type !== "mqueue" || mountLabel === undefined) return;
   const { build, slots } = context;
   const back = slot(slots, "working directory");
-  const value = new TextEncoder().encode(mountLabel);
+  const value = utf8(mountLabel);
   add(
     build,
     { call: "openat", args: [AT_FDCWD, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0], into: back, ...origin },

@@ -14,6 +14,7 @@ import {
   CLONE_PARENT,
 } from "../abi/sched.ts";
 import type { Namespace, NamespaceType } from "../spec/types.ts";
+import { utf8 } from "../text.ts";
 import type { PlanContext } from "./context.ts";
 import { add, bytes, label, type Program, place, reply, type Slot, slot, struct } from "./step.ts";
 
@@ -192,7 +193,7 @@ function planTimeOffsets(context: PlanContext): void {
   const file = slot(context.slots, "timens_offsets");
   const namespace = slot(context.slots, "time_for_children");
   const pointer = "/linux/timeOffsets";
-  const written = new TextEncoder().encode(content);
+  const written = utf8(content);
   const what = "write the offsets of the time namespace";
   add(
     context.build,

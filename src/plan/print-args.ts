@@ -7,6 +7,7 @@ import { rlimitNames } from "../abi/resource.ts";
 import { schedulerPolicies } from "../abi/sched.ts";
 import { S_IFBLK, S_IFCHR, S_IFMT } from "../abi/stat.ts";
 import type { SyscallName } from "../abi/syscalls.ts";
+import { utf8 } from "../text.ts";
 import { printBpf } from "./print-bpf.ts";
 import * as names from "./print-names.ts";
 import { capabilitySet, flags, limit, type Names, octal, oneOf, quoted } from "./print-values.ts";
@@ -57,10 +58,6 @@ function data(arg: Data): string {
     case "words":
       return words(arg.type, arg.words);
   }
-}
-
-function utf8(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
 }
 
 /** What is known only when it runs is shown as it is; a number by `show`. */

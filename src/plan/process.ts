@@ -21,6 +21,7 @@ import { SCHED_ATTR_SIZE_VER0, schedulerFlags, schedulerPolicies } from "../abi/
 import { propertyOf } from "../errors.ts";
 import type { HostFacts } from "../host/facts.ts";
 import type { Personality, Process } from "../spec/types.ts";
+import { utf8 } from "../text.ts";
 import {
   type CapabilitySets,
   capabilitySets,
@@ -83,7 +84,7 @@ export function planOomScore(
   add(
     program,
     { call: "openat", args: [AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0], into: file, ...origin },
-    { call: "write", args: [file, bytes(new TextEncoder().encode(score)), score.length], ...origin, hint },
+    { call: "write", args: [file, bytes(utf8(score)), score.length], ...origin, hint },
     { call: "close", args: [file], ...origin },
   );
 }

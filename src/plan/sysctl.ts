@@ -1,5 +1,6 @@
 import { O_WRONLY } from "../abi/fcntl.ts";
 import { RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV } from "../abi/openat2.ts";
+import { utf8 } from "../text.ts";
 import type { PlanContext } from "./context.ts";
 import { openAt } from "./paths.ts";
 import { planPrivateProc } from "./private-proc.ts";
@@ -15,7 +16,7 @@ export function planSysctl(context: PlanContext): void {
     const what = `set sysctl ${JSON.stringify(name)} to ${JSON.stringify(value)}`;
     const file = slot(context.slots, "sysctl");
     const resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
-    const data = new TextEncoder().encode(value);
+    const data = utf8(value);
     openAt(context.build, file, procfs, `sys/${sysctlPath(name)}`, { flags: O_WRONLY, resolve }, { what, pointer });
     add(
       context.build,

@@ -4,6 +4,7 @@ import { RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "../abi/openat2.ts";
 import { S_IFREG } from "../abi/stat.ts";
 import { TsrunError } from "../errors.ts";
 import type { Process } from "../spec/types.ts";
+import { utf8 } from "../text.ts";
 import { attachMount, cloneTree } from "./mount-steps.ts";
 import { openAt, openInRoot } from "./paths.ts";
 import { add, type Program, type Slot, type SlotTable, slot, struct } from "./step.ts";
@@ -142,7 +143,7 @@ const MSG_NOSIGNAL = 0x4000;
 /** A sockaddr_un (unix(7)). Throws for what does not fit; an empty path would be an abstract name. */
 export function unixAddress(path: string): Uint8Array {
   const SUN_PATH_SIZE = 108;
-  const name = new TextEncoder().encode(path);
+  const name = utf8(path);
   if (name.length === 0 || name.length >= SUN_PATH_SIZE) {
     const message = `cannot use ${JSON.stringify(path)} as the path of a socket: should be of 1 to 107 bytes`;
     throw new TsrunError(message, { code: name.length === 0 ? "ENOENT" : "ENAMETOOLONG" });

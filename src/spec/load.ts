@@ -26,6 +26,12 @@ export function parseConfig(text: string, file: string): { config: Config; warni
   return { config: document, warnings };
 }
 
+/** A configuration that was checked when it was saved: only its shape, and what depends on that, is looked at again. */
+export function parseSavedConfig(text: string): Config {
+  const value = parseJson(text, "config.json");
+  return isConfig(value) ? (value as Config) : parseConfig(text, "config.json").config;
+}
+
 /** The file of `exec --process`. @throws InvalidDocument with every fault. */
 export function parseProcess(text: string, file: string): { process: Process; warnings: string[] } {
   const kind = { isValid: isProcess, reportTo: () => reporters().reportProcess, check: checkProcess };

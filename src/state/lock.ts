@@ -38,8 +38,8 @@ function busy(directory: number, id: string): TsrunError {
   return new TsrunError(`cannot lock container "${id}": ${holder} is still at work on it`, { code: "EBUSY" });
 }
 
-/** Locks a directory that was made just now; false when somebody else was faster and deletes it. */
-export function lockNew(directory: number): boolean {
+/** Locks the container without waiting; false when another command has it, or has deleted it. */
+export function lockAtOnce(directory: number): boolean {
   return flock(directory, LOCK_EX | LOCK_NB) === 0 && !isRemoved(directory);
 }
 

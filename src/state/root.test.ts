@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { defaultRoot, stateRoot } from "./root.ts";
 
-const root = { euid: 0, inUserNamespace: () => false, runtimeDirectory: "/run/user/0", user: "alice" };
+const root = { euid: 0, inUserNamespace: () => false, runtimeDirectory: "/run/user/0", user: () => "alice" };
 
 test("root uses /run/tsrun whatever the environment says", () => {
   expect(defaultRoot(root)).toBe("/run/tsrun");
@@ -16,8 +16,8 @@ test("others use their runtime directory where they have one", () => {
 test("root of a user namespace is another user unless $USER says root", () => {
   const inside = { ...root, inUserNamespace: () => true };
   expect(defaultRoot(inside)).toBe("/run/user/0/tsrun");
-  expect(defaultRoot({ ...inside, user: "root" })).toBe("/run/tsrun");
-  expect(defaultRoot({ ...inside, user: undefined })).toBe("/run/user/0/tsrun");
+  expect(defaultRoot({ ...inside, user: () => "root" })).toBe("/run/tsrun");
+  expect(defaultRoot({ ...inside, user: () => undefined })).toBe("/run/user/0/tsrun");
 });
 
 test("every way to write / is refused", () => {

@@ -2,7 +2,7 @@ import { TsrunError } from "../errors.ts";
 import { inUserNamespace } from "../host/read-facts.ts";
 import { currentDirectory } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
-import { environment } from "../kernel/warm-start.ts";
+import { variable } from "../kernel/warm-start.ts";
 
 /** What the default of --root depends on. */
 export interface Caller {
@@ -11,7 +11,7 @@ export interface Caller {
   readonly inUserNamespace: () => boolean;
   /** Environment variables. */
   readonly runtimeDirectory: string | undefined;
-  readonly user: string | undefined;
+  readonly user: () => string | undefined;
 }
 
 /**
@@ -20,14 +20,14 @@ export interface Caller {
  */
 export function stateRoot(option: string | undefined): string {
   if (option !== undefined) return checkRoot(absolute(option));
-  const { XDG_RUNTIME_DIR, USER } = environment();
-  return defaultRoot({ euid: sys("geteuid"), inUserNamespace, runtimeDirectory: XDG_RUNTIME_DIR, user: USER });
+  const runtimeDirectory = variable("XDG_RUNTIME_DIR");
+  return defaultRoot({ euid: sys("geteuid"), inUserNamespace, runtimeDirectory, user: () => variable("USER") });
 }
 
 /** As runc chooses: root of a user namespace counts as root when $USER says so, and without $USER it does not. */
 export function defaultRoot({ euid, inUserNamespace, runtimeDirectory, user }: Caller): string {
   if (runtimeDirectory === undefined || runtimeDirectory === "") return "/run/tsrun";
-  const owned = euid !== 0 || (user !== "root" && inUserNamespace());
+  const owned = euid !== 0 || (user() !== "root" && inUserNamespace());
   return owned ? `${runtimeDirectory}/tsrun` : "/run/tsrun";
 }
 

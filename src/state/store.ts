@@ -15,9 +15,9 @@ import { AT_FDCWD, AT_REMOVEDIR, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRON
 import { TsrunError } from "../errors.ts";
 import { close, directoriesIn, openDirectory, readBytes, readText, removeTree, writeAll } from "../kernel/files.ts";
 import { sys } from "../kernel/kernel.ts";
-import { environment } from "../kernel/warm-start.ts";
+import { variable } from "../kernel/warm-start.ts";
 import { utf8 } from "../text.ts";
-import { lockNew } from "./lock.ts";
+import { lockAtOnce } from "./lock.ts";
 import { CONFIG, DRAFT, doesNotExist, FILTER, NOTHING_ELSE, START_SOCKET, STATE } from "./names.ts";
 import { parseState } from "./parse-state.ts";
 import type { ContainerState } from "./state.ts";
@@ -52,7 +52,7 @@ export function createContainerDirectory(root: string, id: string): number {
   const directory = openDirectory(id, parent, O_NOFOLLOW);
   close(parent);
   if (directory < 0) throw fault("open the state directory", `${root}/${id}`, directory);
-  if (!lockNew(directory)) throw alreadyExists(root, id);
+  if (!lockAtOnce(directory)) throw alreadyExists(root, id);
   return directory;
 }
 
@@ -75,7 +75,7 @@ function existingHint(root: string, id: string): string {
  * Specification).
  */
 function makeRoot(root: string): void {
-  const own = root === `${environment().XDG_RUNTIME_DIR}/tsrun`;
+  const own = root === `${variable("XDG_RUNTIME_DIR")}/tsrun`;
   const mode = own ? 0o1700 : 0o700;
   const made = sys("mkdirat", AT_FDCWD, root, mode);
   if (made === 0 || made === -errnoNumber("EEXIST")) return;

@@ -107,23 +107,26 @@ function statusOf(ended: Ended): number {
   return 128 + (signals.get(ended.signalCode ?? "") ?? 0);
 }
 
+/** Files without a name: nothing is left of them, even where nobody waits for the command. */
 function outputFiles(input: string | undefined) {
   const dir = mkdtempSync("/tmp/tsrun-output-");
   writeFileSync(`${dir}/in`, input ?? "");
   const stdin = input === undefined ? openSync("/dev/null", "r") : openSync(`${dir}/in`, "r");
   const stdout = openSync(`${dir}/out`, "w");
   const stderr = openSync(`${dir}/err`, "w");
+  rmSync(dir, { recursive: true });
+  // Opened anew: what is written and what is read have an offset each.
+  const text = (fd: number) => readFileSync(`/proc/self/fd/${fd}`, "utf8");
   let open = true;
   return {
     stdin,
     stdout,
     stderr,
-    read: () => ({ stdout: readFileSync(`${dir}/out`, "utf8"), stderr: readFileSync(`${dir}/err`, "utf8") }),
+    read: () => ({ stdout: text(stdout), stderr: text(stderr) }),
     close: () => {
       if (!open) return;
       open = false;
       for (const fd of [stdin, stdout, stderr]) closeSync(fd);
-      rmSync(dir, { recursive: true });
     },
   };
 }

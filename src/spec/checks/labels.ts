@@ -1,3 +1,4 @@
+import { utf8 } from "../../text.ts";
 import type { Process } from "../types.ts";
 import { addFault, type ConfigCheck, type Report } from "./report.ts";
 
@@ -11,7 +12,7 @@ export function labelFault(label: string, limit = PROCESS_LIMIT): { found: strin
   // The kernel would take what is before it for the whole label.
   if (label.includes("\n")) return { found: `found ${shown(label)}`, expected: "a label without newlines" };
   if (label.length * 3 <= limit) return undefined;
-  const { length } = new TextEncoder().encode(label);
+  const { length } = utf8(label);
   return length <= limit ? undefined : { found: `found ${length} bytes`, expected: `at most ${limit} bytes` };
 }
 

@@ -1,3 +1,4 @@
+import { utf8 } from "../../text.ts";
 import { addFault, type ConfigCheck, checkAbsolute, checkUnique, hasNamespace } from "./report.ts";
 
 /** config-linux.md "Namespaces": no type twice. */
@@ -30,7 +31,7 @@ export const hostnameFits: ConfigCheck = (config, report) => {
   for (const name of ["hostname", "domainname"] as const) {
     const text = config[name] ?? "";
     if (text.length <= 21) continue;
-    const length = new TextEncoder().encode(text).length;
+    const length = utf8(text).length;
     if (length > 64) addFault(report, `/${name}`, `found ${length} bytes`, "at most 64 bytes");
   }
 };
