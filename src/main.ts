@@ -8,7 +8,7 @@ import { printVersion } from "./commands/version.ts";
 import { installBuiltIns } from "./kernel/built-ins.ts";
 import { sys } from "./kernel/kernel.ts";
 import { beginTrace, markStart, stage } from "./kernel/trace.ts";
-import { environment, freeze, isToFreeze, programArguments } from "./kernel/warm-start.ts";
+import { environment, freeze, isToFreeze, programArguments, rehearse } from "./kernel/warm-start.ts";
 import { releaseSignals } from "./terminal/hold-signals.ts";
 
 /**
@@ -54,6 +54,9 @@ const extras = {
 
 let restoreBuiltIns: (() => void) | undefined;
 
+/** In place of the end of the process. */
+let endRehearsal: ((status: number) => void) | undefined;
+
 if (isToFreeze()) loadAll().then(warmUp).then(freeze).then(main).catch(crash);
 else main();
 
@@ -72,17 +75,19 @@ async function load<T extends { [name: string]: (() => unknown) | undefined }>(t
 
 /** Runs the command lines that the build names, see scripts/program/warm-up.ts; the first once more without their garbage. */
 async function warmUp(): Promise<void> {
-  useOwnBuiltIns();
   const lines: string[][] = JSON.parse(environment().TSRUN_WARM_UP ?? "[]");
   for (const line of lines) await warmUpWith(line);
   Bun.gc(true);
   for (const line of lines.slice(0, 1)) await warmUpWith(line);
+  endRehearsal = undefined;
 }
 
 async function warmUpWith(line: readonly string[]): Promise<void> {
   const free = sys("dup", 0);
-  const invocation = parseFast(line);
-  const status = invocation === undefined ? 1 : await run(invocation);
+  const status = await new Promise<number>((resolve) => {
+    endRehearsal = resolve;
+    rehearse(line, main);
+  });
   // What ends with a command otherwise: locks, sockets, the log.
   sys("close_range", free, 0x7fffffff, 0);
   if (status !== 0) printError(`${line.join(" ")}: exit status ${status}\n`);
@@ -222,8 +227,9 @@ function tryToLog(globals: Globals): number {
 
 /** Leaves at once: whatever Bun would still do at its own exit is not needed. */
 function exitWith(status: number | Promise<number>): void {
-  if (typeof status === "number") sys("exit_group", status);
-  else status.then(exitWith, crash);
+  if (typeof status !== "number") status.then(exitWith, crash);
+  else if (endRehearsal === undefined) sys("exit_group", status);
+  else endRehearsal(status);
 }
 
 /** The command line itself could not be dealt with: a fault of tsrun. */

@@ -19,19 +19,19 @@ export function prepareWarmUp(folder: string): string[][] {
   const isRoot = process.geteuid?.() === 0;
   const config = isRoot ? engines[0]![1] : userConfig();
   for (const name of ["true", "pause"] as const) writeBundle(`${folder}/${name}`, name, config);
-  writeBundle(`${folder}/default`, "true", isRoot ? defaultConfig() : userConfig());
+  writeBundle(`${folder}/default`, "true", withWarning(isRoot ? defaultConfig() : userConfig()));
   for (const [name, config] of engines) writeBundle(`${folder}/${name}`, "true", config);
   writeFileSync(
     `${folder}/process.json`,
     JSON.stringify({ ...config.process, args: ["/true"], cwd: "/", terminal: false }),
   );
   writeFileSync(`${folder}/resources.json`, JSON.stringify({ ...LIMITS, memory: { limit: 64 * 2 ** 20 } }));
-  const globals = ["--root", `${folder}/state`, "--log", `${folder}/log`, "--log-format", "json"];
+  const root = ["--root", `${folder}/state`];
+  const log = ["--log", `${folder}/log`, "--log-format", "json"];
   const pidFile = ["--pid-file", `${folder}/pid`];
   // Names of cgroups too, and two builds may run at once.
   const [short, long] = [`tsrun-build-${process.pid}-a`, `tsrun-build-${process.pid}-b`];
   const lines = [
-    ["run", "--bundle", `${folder}/default`, short],
     ["run", "--bundle", `${folder}/true`, short],
     // With the filter of system calls that the first has compiled.
     ["run", "--bundle", `${folder}/true`, ...pidFile, short],
@@ -39,7 +39,7 @@ export function prepareWarmUp(folder: string): string[][] {
     ["state", long],
     ["start", long],
     ["state", long],
-    ["exec", long, "/true"],
+    ["exec", long, "true"],
     ["exec", "--process", `${folder}/process.json`, "--detach", ...pidFile, long],
     ["ps", "--format", "json", long],
     ["update", "--resources", `${folder}/resources.json`, long],
@@ -53,16 +53,35 @@ export function prepareWarmUp(folder: string): string[][] {
     ["delete", "--force", short],
     ...engines.map(([name]) => ["plan", "--bundle", `${folder}/${name}`]),
   ];
-  return lines.map((line) => [...globals, ...line]);
+  return [
+    // As a person calls it, and then as an engine does.
+    [...root, "run", "--bundle", `${folder}/default`, short],
+    ...lines.map((line) => [...root, ...log, ...line]),
+    ["list"],
+    ["--version"],
+  ];
+}
+
+/** What runc's `spec` has, and cannot be had: ambient capabilities that are not inheritable. */
+function withWarning(config: Config): Config {
+  const capabilities = { ...config.process!.capabilities, ambient: ["CAP_KILL"] };
+  return { ...config, process: { ...config.process!, capabilities } };
 }
 
 function writeBundle(bundle: string, name: "true" | "pause", config: Config): void {
-  mkdirSync(`${bundle}/rootfs`, { recursive: true });
+  mkdirSync(`${bundle}/rootfs/etc`, { recursive: true });
+  writeFileSync(`${bundle}/rootfs/etc/passwd`, "root:x:0:0:root:/root:/bin/sh\n");
   for (const program of ["true", "pause"] as const) {
     writeFileSync(`${bundle}/rootfs/${program}`, staticProgram(program), { mode: 0o755 });
   }
   chmodSync(`${bundle}/rootfs`, 0o755);
-  const process = { ...config.process!, args: [`/${name}`], terminal: false };
+  // Looked for, as most programs are.
+  const process = {
+    ...config.process!,
+    args: [name],
+    env: [...(config.process!.env ?? []), "PATH=/bin:/"],
+    terminal: false,
+  };
   writeFileSync(`${bundle}/config.json`, JSON.stringify({ ...config, process, root: { path: "rootfs" } }));
 }
 

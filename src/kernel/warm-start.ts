@@ -30,19 +30,23 @@ export function isToFreeze(): boolean {
 
 /** Stops. What returns is another process, one that somebody has started to have something done. */
 export function freeze(): void {
-  rehearse();
+  rehearsed.length = 0;
+  variables = undefined;
   begin = callFunction(Number(auxiliaryValue(AT_FREEZE)));
 }
 
-/** Runs what every process runs first, on a stack that is made up: the engine has linked it then. */
-function rehearse(): void {
-  const text = cString("NAME=value");
-  const pointer = BigInt(addressOf(text));
-  const stack = BigUint64Array.of(1n, pointer, 0n, pointer, 0n);
-  begin = addressOf(stack);
-  programArguments();
-  environment();
-  variables = undefined;
+/** What a rehearsal has made up, for as long as it goes on. */
+const rehearsed: unknown[] = [];
+
+/** Calls `act` as the process would that has this command line, so that the engine has linked all that it runs. */
+export function rehearse(line: readonly string[], act: () => void): void {
+  const words = ["tsrun", ...line].map(cString);
+  const variable = cString("NAME=value");
+  const stack = [words.length, ...words.map(addressOf), 0, addressOf(variable), 0];
+  const array = BigUint64Array.from(stack, BigInt);
+  rehearsed.push(words, variable, array);
+  begin = addressOf(array);
+  act();
 }
 
 /**
