@@ -8,7 +8,7 @@ import { printVersion } from "./commands/version.ts";
 import { installBuiltIns } from "./kernel/built-ins.ts";
 import { sys } from "./kernel/kernel.ts";
 import { beginTrace, markStart, stage } from "./kernel/trace.ts";
-import { environment, freeze, isToFreeze, programArguments, rehearse } from "./kernel/warm-start.ts";
+import { environment, freeze, isToFreeze, programArguments, rehearse, type WarmUpPart } from "./kernel/warm-start.ts";
 import { releaseSignals } from "./terminal/hold-signals.ts";
 
 /**
@@ -73,12 +73,17 @@ async function load<T extends { [name: string]: (() => unknown) | undefined }>(t
   }
 }
 
-/** Runs the command lines that the build names, see scripts/program/warm-up.ts; the first once more without their garbage. */
+/** Runs the command lines that the build names, see scripts/program/warm-up.ts; the last first one again without their garbage. */
 async function warmUp(): Promise<void> {
-  const lines: string[][] = JSON.parse(environment().TSRUN_WARM_UP ?? "[]");
-  for (const line of lines) await warmUpWith(line);
+  const parts: WarmUpPart[] = JSON.parse(environment().TSRUN_WARM_UP ?? "[]");
+  let first: readonly string[] = ["--version"];
+  for (const { calls, lines } of parts) {
+    if (calls.some((call) => sys(...call) < 0)) continue;
+    first = lines[0] ?? first;
+    for (const line of lines) await warmUpWith(line);
+  }
   Bun.gc(true);
-  for (const line of lines.slice(0, 1)) await warmUpWith(line);
+  await warmUpWith(first);
   endRehearsal = undefined;
 }
 

@@ -84,10 +84,13 @@ function freezeProgram(path: string, end: number): Frozen {
 /** A machine on which no container can be run is no reason not to build: the program is slower, and otherwise the same. */
 function tellErrors(path: string): void {
   const lines = readFileSync(path, "utf8").trimEnd().split("\n");
-  const failed = lines.filter((line) => / exit status \d+$/.test(line)).length;
+  const isFailed = (line: string) => / exit status \d+$/.test(line);
+  const failed = lines.filter(isFailed).length;
   if (failed === 0) return;
+  // What it has said itself comes before.
+  const cause = lines[lines.findIndex(isFailed) - 1] ?? lines[0];
   console.error(
-    `build: ${failed} commands of the warm-up failed here, and tsrun is a little slower for it; the first says: ${lines[0]}`,
+    `build: ${failed} commands of the warm-up failed here, and tsrun is a little slower for it; the first says: ${cause}`,
   );
 }
 

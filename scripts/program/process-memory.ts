@@ -20,7 +20,7 @@ export interface Piece {
   readonly content: Buffer;
 }
 
-/** Pages of a space that lie so close are one piece: a mapping costs time at each start, zeros in the file none. */
+/** Pages of an area that lie so close are one piece: a mapping costs time at each start, a few more pages in the file none. */
 const NEAR = 512;
 
 /**
@@ -34,7 +34,7 @@ export function readMemory(pid: number, path: string, end: number): Piece[] {
     const read = (address: number, length: number) => readExactly(memory, address, length);
     const states = ({ start, end }: Area) => readExactly(pageMap, start / 512, (end - start) / 512);
     const areas = readAreas(pid).filter((area) => area.path !== path || area.start < end);
-    return areas.flatMap((area) => piecesOf(area, path, states(area), read));
+    return joined(areas.flatMap((area) => piecesOf(area, path, states(area), read)));
   } finally {
     closeSync(memory);
     closeSync(pageMap);
@@ -76,9 +76,28 @@ function piecesOf(
     return { kind, address, length, protection, content };
   };
   if (from !== "" && from !== path) return [piece("file", start, end - start)];
-  const runs = runsOf(writtenPages(states), from === "" ? NEAR : 1);
+  const runs = runsOf(writtenPages(states), NEAR);
   const written = runs.map(([first, last]) => piece("written", start + first * PAGE, (last - first + 1) * PAGE));
   return from === path ? written : [piece("space", start, end - start), ...written];
+}
+
+/** Parts of libraries side by side that may be used for the same are one. */
+function joined(pieces: readonly Piece[]): Piece[] {
+  const result: Piece[] = [];
+  for (const piece of pieces) {
+    const last = result.at(-1);
+    const fits =
+      last?.kind === "file" &&
+      piece.kind === "file" &&
+      last.protection === piece.protection &&
+      last.address + last.length === piece.address;
+    if (!fits) result.push(piece);
+    else {
+      const content = Buffer.concat([last.content, piece.content]);
+      result[result.length - 1] = { ...last, length: last.length + piece.length, content };
+    }
+  }
+  return result;
 }
 
 /** Pages that are there, or swapped out, and are not those of a file (63 present, 62 swapped, 61 file). */

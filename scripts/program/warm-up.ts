@@ -4,21 +4,27 @@
  * command; after the warm-up a function has run once. Nothing that tsrun finds out about the machine is kept: a command
  * that is run here may as well fail, as without root or in a box, and what it would have called is linked later.
  */
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { MNT_DETACH, MS_PRIVATE, MS_REC } from "../../src/abi/mount.ts";
+import { CLONE_NEWNS } from "../../src/abi/sched.ts";
+import type { WarmUpPart } from "../../src/kernel/warm-start.ts";
 import { defaultConfig } from "../../src/spec/default-config.ts";
 import type { Config, Mount } from "../../src/spec/types.ts";
 import { staticProgram } from "./static-program.ts";
 
 /**
- * The command lines. For them it makes two bundles in `folder`, of a program that ends at once and of one that waits. The
- * last ones leave nothing behind, whatever has happened before.
+ * For the command lines it makes bundles in `folder`, of programs that end at once and of programs that wait. The last lines
+ * of a part leave nothing behind, whatever has happened before.
  */
-export function prepareWarmUp(folder: string): string[][] {
+export function prepareWarmUp(folder: string): WarmUpPart[] {
   writeFileSync(`${folder}/file`, "");
   const engines = ENGINES.map((name) => [name, engineConfig(name, folder)] as const);
   const isRoot = process.geteuid?.() === 0;
   const config = isRoot ? engines[0]![1] : userConfig();
-  for (const name of ["true", "pause"] as const) writeBundle(`${folder}/${name}`, name, config);
+  for (const name of ["true", "pause"] as const) {
+    writeBundle(`${folder}/${name}`, name, config);
+    writeBundle(`${folder}/${name}-unlimited`, name, withoutLimits(config));
+  }
   writeBundle(`${folder}/default`, "true", withWarning(isRoot ? defaultConfig() : userConfig()));
   for (const [name, config] of engines) writeBundle(`${folder}/${name}`, "true", config);
   writeFileSync(
@@ -26,23 +32,40 @@ export function prepareWarmUp(folder: string): string[][] {
     JSON.stringify({ ...config.process, args: ["/true"], cwd: "/", terminal: false }),
   );
   writeFileSync(`${folder}/resources.json`, JSON.stringify({ ...LIMITS, memory: { limit: 64 * 2 ** 20 } }));
+  const plans = engines.map(([name]) => ["plan", "--bundle", `${folder}/${name}`]);
+  const update = ["update", "--resources", `${folder}/resources.json`];
+  const parts = [{ calls: [], lines: life(folder, "", [update], plans) }];
+  const isUnified = existsSync("/sys/fs/cgroup/cgroup.controllers");
+  return isUnified || !isRoot ? parts : [...parts, { calls: UNIFIED, lines: life(folder, "-unlimited", [], []) }];
+}
+
+/** A mount namespace in which there is cgroup v2 alone. Which controllers it has is another matter. */
+const UNIFIED: WarmUpPart["calls"] = [
+  ["unshare", CLONE_NEWNS],
+  ["mount", "none", "/", "", MS_REC | MS_PRIVATE, 0],
+  ["umount2", "/sys/fs/cgroup", MNT_DETACH],
+  ["mount", "none", "/sys/fs/cgroup", "cgroup2", 0, 0],
+];
+
+/** `kind`: which bundles. `changes`: what is done to a running container besides, its id still to come; `others`: commands without one. */
+function life(folder: string, kind: string, changes: readonly string[][], others: readonly string[][]): string[][] {
   const root = ["--root", `${folder}/state`];
   const log = ["--log", `${folder}/log`, "--log-format", "json"];
   const pidFile = ["--pid-file", `${folder}/pid`];
   // Names of cgroups too, and two builds may run at once.
   const [short, long] = [`tsrun-build-${process.pid}-a`, `tsrun-build-${process.pid}-b`];
   const lines = [
-    ["run", "--bundle", `${folder}/true`, short],
+    ["run", "--bundle", `${folder}/true${kind}`, short],
     // With the filter of system calls that the first has compiled.
-    ["run", "--bundle", `${folder}/true`, ...pidFile, short],
-    ["create", "--bundle", `${folder}/pause`, ...pidFile, long],
+    ["run", "--bundle", `${folder}/true${kind}`, ...pidFile, short],
+    ["create", "--bundle", `${folder}/pause${kind}`, ...pidFile, long],
     ["state", long],
     ["start", long],
     ["state", long],
     ["exec", long, "true"],
     ["exec", "--process", `${folder}/process.json`, "--detach", ...pidFile, long],
     ["ps", "--format", "json", long],
-    ["update", "--resources", `${folder}/resources.json`, long],
+    ...changes.map((line) => [...line, long]),
     ["pause", long],
     ["resume", long],
     ["events", "--stats", long],
@@ -51,7 +74,7 @@ export function prepareWarmUp(folder: string): string[][] {
     ["kill", "--all", long, "KILL"],
     ["delete", "--force", long],
     ["delete", "--force", short],
-    ...engines.map(([name]) => ["plan", "--bundle", `${folder}/${name}`]),
+    ...others,
   ];
   return [
     // As a person calls it, and then as an engine does.
@@ -60,6 +83,11 @@ export function prepareWarmUp(folder: string): string[][] {
     ["list"],
     ["--version"],
   ];
+}
+
+/** Cgroup v2 may be there without the controllers for them. */
+function withoutLimits(config: Config): Config {
+  return { ...config, linux: { ...config.linux, resources: { devices: config.linux?.resources?.devices ?? [] } } };
 }
 
 /** What runc's `spec` has, and cannot be had: ambient capabilities that are not inheritable. */

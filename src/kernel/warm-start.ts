@@ -5,6 +5,7 @@
  * nothing else of the process may be looked at before `freeze`. Bun's event loop does not run afterwards, nor may a thread.
  */
 import { AT_FREEZE } from "../abi/auxv.ts";
+import type { SyscallName } from "../abi/syscalls.ts";
 import {
   addressOf,
   auxiliaryValue,
@@ -15,6 +16,12 @@ import {
   sys,
   wordAt,
 } from "./kernel.ts";
+
+/** System calls that make a machine, and command lines to be run there; where one of the calls fails, none of them. */
+export interface WarmUpPart {
+  readonly calls: readonly (readonly [SyscallName, ...(string | number)[]])[];
+  readonly lines: readonly (readonly string[])[];
+}
 
 /** Where argc is, with argv, envp and the auxiliary vector behind it; undefined in a program that Bun has started. */
 let begin: number | undefined;
