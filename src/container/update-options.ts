@@ -10,6 +10,7 @@ type Integer = number | bigint;
  * --pids-limit and --cpu-idle.
  */
 export function resourcesOfOptions(options: UpdateOptions): Resources {
+  if (!hasFlags(options)) return {};
   checkIntelRdt(options);
   const size = (name: SizeOption) => (options[name] ? nonZero(readSize(`--${kebab(name)}`, options[name])) : undefined);
   const count = (name: CountOption, least: bigint) =>
@@ -38,6 +39,15 @@ export function resourcesOfOptions(options: UpdateOptions): Resources {
     pids: limit === undefined ? undefined : { limit },
   });
   return (resources ?? {}) as Resources;
+}
+
+/** Engines give all of it in a file. */
+function hasFlags(options: UpdateOptions): boolean {
+  for (const name in options) {
+    const isFlag = name !== "resources" && name !== "replaceDevices";
+    if (isFlag && options[name as keyof UpdateOptions] !== undefined) return true;
+  }
+  return false;
 }
 
 type SizeOption = "memory" | "memoryReservation" | "memorySwap" | "kernelMemory" | "kernelMemoryTcp";

@@ -13,12 +13,14 @@ export function parseState(text: string, id?: string): ContainerState | string {
     return text.trim() === "" ? "the file is empty" : `not JSON: ${error instanceof Error ? error.message : error}`;
   }
   if (!isObject(value)) return "not a JSON object";
-  for (const [property, expected] of expectations()) {
+  for (const property in EXPECTATIONS) {
     const found = Object.hasOwn(value, property) ? value[property] : undefined;
+    const expected = EXPECTATIONS[property as keyof ContainerState]!;
     if (!matches(found, expected)) return `"${property}" should be ${expected}`;
   }
-  for (const [property, choices] of laterProperties()) {
+  for (const property in LATER_PROPERTIES) {
     const found = Object.hasOwn(value, property) ? value[property] : undefined;
+    const choices = LATER_PROPERTIES[property as keyof ContainerState]!;
     const fits = typeof found === "string" && (choices.length === 0 || choices.includes(found));
     if (found !== undefined && !fits) return `"${property}" should be ${choices.join(" or ") || "a string"}`;
   }
@@ -36,35 +38,31 @@ type Expected =
   | '"creating" or "created"'
   | "what start needs";
 
-function expectations(): [keyof ContainerState, Expected][] {
-  return [
-    ["ociVersion", "a string"],
-    ["id", "a string"],
-    ["phase", '"creating" or "created"'],
-    ["init_process_pid", "an integer"],
-    ["init_process_start", "an integer"],
-    ["created", "a string"],
-    ["bundle", "a string"],
-    ["rootfs", "a string"],
-    ["owner", "an integer"],
-    ["annotations", "an object of strings"],
-    ["cgroup_paths", "an object of strings"],
-    ["rootless", "a boolean"],
-    ["mounted", "an array of strings"],
-    ["creator", "an integer"],
-    ["start", "what start needs"],
-  ];
-}
+const EXPECTATIONS: { readonly [P in keyof ContainerState]?: Expected } = {
+  ociVersion: "a string",
+  id: "a string",
+  phase: '"creating" or "created"',
+  init_process_pid: "an integer",
+  init_process_start: "an integer",
+  created: "a string",
+  bundle: "a string",
+  rootfs: "a string",
+  owner: "an integer",
+  annotations: "an object of strings",
+  cgroup_paths: "an object of strings",
+  rootless: "a boolean",
+  mounted: "an array of strings",
+  creator: "an integer",
+  start: "what start needs",
+};
 
 /** What states of earlier versions do not have: strings, of a few where some are named. */
-function laterProperties(): [keyof ContainerState, string[]][] {
-  return [
-    ["cgroup_manager", ["cgroupfs", "systemd", "disabled"]],
-    ["systemd_unit", []],
-    ["systemd_slice", []],
-    ["systemd_instance", ["system", "user"]],
-  ];
-}
+const LATER_PROPERTIES: { readonly [P in keyof ContainerState]?: readonly string[] } = {
+  cgroup_manager: ["cgroupfs", "systemd", "disabled"],
+  systemd_unit: [],
+  systemd_slice: [],
+  systemd_instance: ["system", "user"],
+};
 
 function matches(value: unknown, expected: Expected): boolean {
   switch (expected) {
