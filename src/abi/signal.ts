@@ -28,6 +28,11 @@ export function signalNumber(name: string): number | undefined {
   }
 }
 
+/** `11` → `SIGSEGV`; a number that has no name is shown as `signal 40`. */
+export function signalName(number: number): string {
+  return signalNames()[number - 1] ?? `signal ${number}`;
+}
+
 /** In order from signal 1 on. */
 function signalNames(): string[] {
   const names =

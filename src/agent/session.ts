@@ -1,9 +1,10 @@
 import { errnoNumber } from "../abi/errno.ts";
 import { MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC } from "../abi/memfd.ts";
+import { signalName } from "../abi/signal.ts";
 import { nativeArch } from "../abi/syscalls.ts";
 import { TsrunError } from "../errors.ts";
 import { nanoseconds } from "../kernel/clock.ts";
-import { readText } from "../kernel/files.ts";
+import { readText, sleep } from "../kernel/files.ts";
 import { type Sys, spawn, sys } from "../kernel/kernel.ts";
 import { isTracing } from "../kernel/trace.ts";
 import { planRead, READ_MESSAGE } from "../plan/read.ts";
@@ -248,10 +249,25 @@ function traceReceived({ agent, sentAt }: Sent, batch: Batch, length: number, re
 }
 
 function agentGone(): TsrunError {
-  return new TsrunError("the container's first process ended before it could run the program", {
+  const signal = signalThatKilled();
+  const by = signal === undefined ? "" : `, killed by ${signalName(signal)}`;
+  return new TsrunError(`the container's first process ended before it could run the program${by}`, {
     code: "EAGENTGONE",
     hint: "was it killed for want of memory? the kernel's log tells (dmesg), and the memory limit may be too low",
   });
+}
+
+/** Of a child that nobody has waited for; its socket is closed a moment before it can be. waitid(2): siginfo_t. */
+function signalThatKilled(): number | undefined {
+  const [P_ALL, WNOHANG, WEXITED, WNOWAIT, __WALL, CLD_EXITED] = [0, 1, 4, 0x01000000, 0x40000000, 1];
+  const [si_signo, si_code, si_status] = [0, 2, 6];
+  const PATIENCE_MS = 20;
+  const child = new Int32Array(32);
+  for (let waited = 0; waited < PATIENCE_MS && child[si_signo] === 0; waited++) {
+    if (waited > 0) sleep(1);
+    if (sys("waitid", P_ALL, 0, child, WNOHANG | WEXITED | WNOWAIT | __WALL, 0) < 0) return undefined;
+  }
+  return child[si_signo] === 0 || child[si_code] === CLD_EXITED ? undefined : child[si_status];
 }
 
 function reportedError(sent: Sent, batch: Batch, length: number): TsrunError {

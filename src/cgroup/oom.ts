@@ -28,10 +28,18 @@ export function readOomKills(cgroupPaths: Readonly<Record<string, string>>): num
   return counter === undefined ? undefined : readCounter(counter);
 }
 
-function readCounter({ path, file }: OomCounter): number | undefined {
+/** Whether anything in the container has ever come to its limit of memory, and may have been refused some. */
+export function hasReachedLimit(cgroupPaths: Readonly<Record<string, string>>): boolean {
+  const counter = counterOf(cgroupPaths);
+  if (counter === undefined) return false;
+  const hits = counter.version === 1 ? readText(`${counter.path}/memory.failcnt`) : readCounter(counter, "max");
+  return Number(hits) > 0;
+}
+
+function readCounter({ path, file }: OomCounter, name = "oom_kill"): number | undefined {
   const text = readText(`${path}/${file}`);
   if (typeof text === "number") return undefined;
-  const found = /^oom_kill (\d+)$/m.exec(text)?.[1];
+  const found = new RegExp(`^${name} (\\d+)$`, "m").exec(text)?.[1];
   return found === undefined ? undefined : Number(found);
 }
 

@@ -35,7 +35,7 @@ import { performCopies } from "./copy-up.ts";
 import { explainPrivileges } from "./explain-rootless.ts";
 import { prepareEnvironment } from "./home.ts";
 import { makeNotifyDirectory } from "./notify.ts";
-import { countKills, type KillReason, withReason } from "./out-of-memory.ts";
+import { countKills, type KillReason, limitReason, withReason } from "./out-of-memory.ts";
 import { beginPlan, completePlan, continuePlan, type PlanRequest } from "./planning.ts";
 import { endScope, scopeState } from "./scope.ts";
 import { filterState, prepareFilter } from "./seccomp.ts";
@@ -91,7 +91,7 @@ function toldWhy(caught: unknown, { root, id, config, facts }: CreateRequest): u
   const reason = () => {
     const directory = openContainerDirectory(root, id);
     try {
-      return countKills(config, readState(directory, root, id).cgroup_paths, { before: 0 })?.();
+      return limitReason(config, readState(directory, root, id).cgroup_paths);
     } finally {
       sys("close", directory);
     }

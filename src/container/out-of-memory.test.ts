@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { TsrunError } from "../errors.ts";
 import type { Config } from "../spec/types.ts";
-import { countKills, killedFor, sizeText, withReason } from "./out-of-memory.ts";
+import { countKills, killedFor, limitReason, sizeText, withReason } from "./out-of-memory.ts";
 
 let cgroup: string;
 beforeEach(() => {
@@ -46,6 +46,32 @@ describe("countKills", () => {
 
   test("without a cgroup: no reason", () => {
     expect(countKills(limited({ memory: { limit: 1 } }), {})!()).toBeUndefined();
+  });
+});
+
+describe("limitReason", () => {
+  const config = limited({ memory: { limit: 65536 } });
+  const reached = "memory limit 64 KiB reached, linux.resources.memory.limit";
+
+  test("a kill, whenever", () => {
+    counted("memory.events", 1);
+    expect(limitReason(config, { "": cgroup })).toBe(`OOM-killed: ${reached}`);
+  });
+
+  test("without one, that the limit was reached", () => {
+    counted("memory.events", 0);
+    expect(limitReason(config, { "": cgroup })).toBe(reached);
+    counted("memory.oom_control", 0);
+    writeFileSync(`${cgroup}/memory.failcnt`, "3\n");
+    expect(limitReason(config, { memory: cgroup })).toBe(reached);
+  });
+
+  test("nothing where it was not, where nobody counts, and without a limit", () => {
+    writeFileSync(`${cgroup}/memory.failcnt`, "0\n");
+    expect(limitReason(config, { memory: cgroup })).toBeUndefined();
+    expect(limitReason(config, { "": "/no/such/cgroup" })).toBeUndefined();
+    counted("memory.events", 1);
+    expect(limitReason(limited({}), { "": cgroup })).toBeUndefined();
   });
 });
 

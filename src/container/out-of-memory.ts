@@ -1,5 +1,5 @@
 import { SIGKILL } from "../abi/signal.ts";
-import { readOomKills, watchKernelLog } from "../cgroup/oom.ts";
+import { hasReachedLimit, readOomKills, watchKernelLog } from "../cgroup/oom.ts";
 import { TsrunError } from "../errors.ts";
 import type { Config } from "../spec/types.ts";
 
@@ -23,8 +23,19 @@ export function countKills(
   return () => {
     const kills = readOomKills(cgroupPaths);
     if (kills === undefined ? isLogged?.() !== true : kills <= least) return undefined;
-    return `OOM-killed: memory limit ${sizeText(limit.bytes)} reached, ${limit.property}`;
+    return `OOM-killed: ${reached(limit)}`;
   };
+}
+
+/**
+ * Why a process of a container is gone that has only just got its cgroups. The kernel may also refuse it memory without
+ * killing for it, and some of what a process begins with cannot be refused and survived.
+ */
+export function limitReason(config: Config, cgroupPaths: Readonly<Record<string, string>>): string | undefined {
+  const limit = memoryLimit(config);
+  if (limit === undefined) return undefined;
+  if ((readOomKills(cgroupPaths) ?? 0) > 0) return `OOM-killed: ${reached(limit)}`;
+  return hasReachedLimit(cgroupPaths) ? reached(limit) : undefined;
 }
 
 /** What to say of a process of the container that has ended with this status, as a shell has it. */
@@ -45,7 +56,16 @@ export function withReason(error: unknown, action: string, reason: KillReason | 
   });
 }
 
-function memoryLimit(config: Config): { readonly bytes: bigint; readonly property: string } | undefined {
+interface Limit {
+  readonly bytes: bigint;
+  readonly property: string;
+}
+
+function reached({ bytes, property }: Limit): string {
+  return `memory limit ${sizeText(bytes)} reached, ${property}`;
+}
+
+function memoryLimit(config: Config): Limit | undefined {
   const { memory, unified } = config.linux?.resources ?? {};
   const max = unified?.["memory.max"];
   if (max !== undefined) {
