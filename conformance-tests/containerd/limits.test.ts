@@ -34,7 +34,8 @@ testWith(["memory"], "--memory-limit", ({ started }) => {
 testWith(["memory"], "containerd hears of what the limit of memory kills", async ({ run }) => {
   const events = engine().ctrBeside(["events"]);
   await Bun.sleep(200);
-  const takes64M = sh("exec dd if=/dev/zero of=/dev/null bs=64M count=1");
+  // Of a container that is gone at once, the shim may have no time to tell.
+  const takes64M = sh("dd if=/dev/zero of=/dev/null bs=64M count=1; status=$?; sleep 1; exit $status");
   expect(run(takes64M, ["--memory-limit", "16777216"]).status).toBe(137);
   await Bun.sleep(200);
   events.kill("SIGTERM");
