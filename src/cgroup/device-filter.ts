@@ -35,7 +35,19 @@ const MINOR = 5;
  *     groups     a comparison for each type and major number, those that programs use most first; in it one for each set
  *                of letters and for each minor number. A group whose minor numbers do not match ends the program: no other one can match
  */
-export function deviceFilter({ allowsByDefault, exceptions }: DeviceModel): Uint8Array {
+export function deviceFilter(model: DeviceModel): Uint8Array {
+  let filter = assembled.get(model);
+  if (filter === undefined) {
+    filter = assemble(model);
+    assembled.set(model, filter);
+  }
+  return filter;
+}
+
+/** Models are kept as well, see deviceModel. */
+const assembled = new WeakMap<DeviceModel, Uint8Array>();
+
+function assemble({ allowsByDefault, exceptions }: DeviceModel): Uint8Array {
   const kept = withoutCovered(exceptions.filter(isPossible));
   const code: Code = { words: [], allowsByDefault };
   emit(code, BPF_MOV32_K, RESULT, allowsByDefault ? 1 : 0);

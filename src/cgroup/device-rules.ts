@@ -70,8 +70,24 @@ export function defaultDeviceRules(): DeviceRule[] {
  * Throws when a rule cannot be told the kernel: a part of a wider exception cannot be taken back.
  */
 export function deviceModel(rules: readonly DeviceRule[] | undefined): DeviceModelFindings {
+  const key = JSON.stringify(rules ?? []);
+  let findings = known.get(key);
+  if (findings === undefined) {
+    findings = findModel(rules ?? []);
+    known.set(key, findings);
+  }
+  return findings;
+}
+
+/**
+ * What rules came to. An engine has the same ones for nearly every container, and those of the containers that the build
+ * has run are there when tsrun starts (kernel/warm-start.ts).
+ */
+const known = new Map<string, DeviceModelFindings>();
+
+function findModel(rules: readonly DeviceRule[]): DeviceModelFindings {
   const building: Building = { allowsByDefault: false, exceptions: new Map(), warnings: [] };
-  for (const [at, rule] of (rules ?? []).entries()) apply(building, rule, `/linux/resources/devices/${at}`);
+  for (const [at, rule] of rules.entries()) apply(building, rule, `/linux/resources/devices/${at}`);
   for (const rule of defaultDeviceRules()) apply(building, rule, "");
   const { allowsByDefault, exceptions, warnings } = building;
   return { model: { allowsByDefault, exceptions: [...exceptions.values()] }, warnings };
