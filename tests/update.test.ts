@@ -3,7 +3,7 @@
  * kernel's files is resources.test.ts's, bad values in JSON are resources-bad-input.test.ts's.
  */
 import { expect } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import {
   cgroupFile,
   cgroupOf,
@@ -267,6 +267,23 @@ test(
     expectFiles(b.pid, { ...files, "pids.max": "30" });
   },
   { skip: pids ?? withoutMemory ?? missingController("cpu") ?? missingController("cpuset") },
+);
+
+test(
+  "what is asked for again is written to the cgroup again, and to the saved configuration once",
+  () => {
+    const b = created({ pids: { limit: 20 } });
+    const saved = () => statSync(`${root}/${b.id}/config.json`).ino;
+    const first = saved();
+    mustSucceed(update(b, ["--pids-limit", "30"]));
+    const second = saved();
+    expect(second).not.toBe(first);
+    writeFileSync(`${cgroupOf(b.pid, "pids")}/pids.max`, "40");
+    mustSucceed(update(b, ["--pids-limit", "30"]));
+    expectFiles(b.pid, { "pids.max": "30" });
+    expect(saved()).toBe(second);
+  },
+  { skip: pids ?? (RUNTIME_NAME !== "tsrun" && "others have no such file") },
 );
 
 test(

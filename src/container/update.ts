@@ -49,7 +49,8 @@ export function updateContainer(root: string, id: string, update: Update, warn: 
       setProperties(state, () => resourceFiles(wanted, state.cgroup_paths).files, wanted.devices);
       runProgram(plan, sys, stepObserver());
       stage("save");
-      saveResources(directory, config, merged);
+      // Kubernetes asks for the same every ten seconds.
+      if (jsonOf(merged) !== jsonOf(current)) saveResources(directory, config, merged);
     } catch (error) {
       throw undone(state, error, before, wanted.devices === undefined ? undefined : (current.devices ?? []), wanted);
     }
@@ -165,12 +166,12 @@ function saveResources(directory: number, config: Config, resources: Resources):
 }
 
 /** Integers that a double does not hold keep their digits. A replacer is called for every value, and few documents need it. */
-function jsonOf(config: Config): string {
+function jsonOf(document: Config | Resources): string {
   const digits = (_: string, value: unknown) => (typeof value === "bigint" ? rawJSON(String(value)) : value);
   try {
-    return JSON.stringify(config);
+    return JSON.stringify(document);
   } catch {
-    return JSON.stringify(config, digits);
+    return JSON.stringify(document, digits);
   }
 }
 
