@@ -6,6 +6,7 @@ import { TsrunError } from "../errors.ts";
 import { nanoseconds } from "../kernel/clock.ts";
 import { readText, sleep } from "../kernel/files.ts";
 import { type Sys, spawn, sys } from "../kernel/kernel.ts";
+import { CLD_EXITED, lookAtChild, WEXITED, WSTOPPED } from "../kernel/processes.ts";
 import { isTracing } from "../kernel/trace.ts";
 import { planRead, READ_MESSAGE } from "../plan/read.ts";
 import { type Program, program, type Slot, type SlotTable, type Step, socket } from "../plan/step.ts";
@@ -196,10 +197,7 @@ function receive(agent: Agent): number {
  * send it SIGSTOP. One that works, or waits for a disk or for its frozen cgroup, may take as long as it likes.
  */
 function isStopped({ pid }: Agent): boolean {
-  const [P_ALL, WNOHANG, WSTOPPED, WNOWAIT, __WALL] = [0, 1, 2, 0x01000000, 0x40000000];
-  const child = new Int32Array(32); // siginfo_t: si_signo is 0 when there is none.
-  sys("waitid", P_ALL, 0, child, WNOHANG | WSTOPPED | WNOWAIT | __WALL, 0);
-  if (child[0] !== 0) return true;
+  if (lookAtChild(WSTOPPED) !== undefined) return true;
   // The first process of a container that waited for start is no child of this tsrun.
   const stat = readText(`/proc/${pid}/stat`);
   return typeof stat === "string" && /\) T /.test(stat);
@@ -257,17 +255,15 @@ function agentGone(): TsrunError {
   });
 }
 
-/** Of a child that nobody has waited for; its socket is closed a moment before it can be. waitid(2): siginfo_t. */
+/** Of a child that nobody has waited for; its socket is closed a moment before it can be. */
 function signalThatKilled(): number | undefined {
-  const [P_ALL, WNOHANG, WEXITED, WNOWAIT, __WALL, CLD_EXITED] = [0, 1, 4, 0x01000000, 0x40000000, 1];
-  const [si_signo, si_code, si_status] = [0, 2, 6];
   const PATIENCE_MS = 20;
-  const child = new Int32Array(32);
-  for (let waited = 0; waited < PATIENCE_MS && child[si_signo] === 0; waited++) {
-    if (waited > 0) sleep(1);
-    if (sys("waitid", P_ALL, 0, child, WNOHANG | WEXITED | WNOWAIT | __WALL, 0) < 0) return undefined;
+  let ended = lookAtChild(WEXITED);
+  for (let waited = 0; waited < PATIENCE_MS && ended === undefined; waited++) {
+    sleep(1);
+    ended = lookAtChild(WEXITED);
   }
-  return child[si_signo] === 0 || child[si_code] === CLD_EXITED ? undefined : child[si_status];
+  return ended === undefined || ended.code === CLD_EXITED ? undefined : ended.status;
 }
 
 function reportedError(sent: Sent, batch: Batch, length: number): TsrunError {

@@ -21,6 +21,26 @@ export function killAndReap(pid: number): void {
   reap(pid);
 }
 
+/** What waitid(2) tells of a child, see siginfo_t; `status` is the signal that stopped or killed it, or its exit status. */
+export interface ChildChange {
+  /** CLD_EXITED and its like. */
+  readonly code: number;
+  readonly status: number;
+}
+
+export const WSTOPPED = 2;
+export const WEXITED = 4;
+export const CLD_EXITED = 1;
+
+/** A child that has stopped (WSTOPPED) or ended (WEXITED), left to be waited for; undefined where there is none. */
+export function lookAtChild(kind: typeof WSTOPPED | typeof WEXITED): ChildChange | undefined {
+  const [P_ALL, WNOHANG, WNOWAIT] = [0, 1, 0x01000000];
+  // Words: si_signo, which is 0 when there is none, si_errno, si_code, padding, si_pid, si_uid, si_status.
+  const child = new Int32Array(32);
+  sys("waitid", P_ALL, 0, child, WNOHANG | kind | WNOWAIT | __WALL, 0);
+  return child[0] === 0 ? undefined : { code: child[2]!, status: child[6]! };
+}
+
 /** Reaps every child that has ended. Returns the wait status of `pid` when it is among them. */
 export function reapEnded(pid: number): number | undefined {
   const WNOHANG = 1;
