@@ -29,10 +29,12 @@ test("the summary of bun test counts", () => {
 
 test("a reason to skip is found where it is given", () => {
   const output =
-    "skipped: topic: name: not on this kernel\n(skip) topic: name\n(skip) other (needs root)\n(skip) bare\n";
+    "skipped: topic: name: not on this kernel\n(skip) topic: name\n(skip) other (needs root)\n" +
+    "(skip) a group (needs a board) > test\n(skip) bare\n";
   expect([...skippedTests(output)]).toEqual([
     ["not on this kernel", ["topic: name"]],
     ["needs root", ["other (needs root)"]],
+    ["needs a board", ["a group (needs a board) > test"]],
     ["no reason given", ["bare"]],
   ]);
 });

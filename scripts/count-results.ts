@@ -19,14 +19,14 @@ export function countResults(output: string, exitStatus: number): Counts {
   return counts;
 }
 
-/** What was skipped, by reason: that of a line `skipped: NAME: REASON`, or what the name ends with in parentheses. */
+/** What was skipped, by reason: that of a line `skipped: NAME: REASON`, or what the name, or a group's, ends with in parentheses. */
 export function skippedTests(output: string): Map<string, string[]> {
   const lines = output.split("\n").filter((line) => line.startsWith("skipped: "));
   const byReason = new Map<string, string[]>();
   for (const name of new Set(testsThat(output, "skip"))) {
     const start = `skipped: ${name}: `;
     const line = lines.find((line) => line.startsWith(start));
-    const reason = line?.slice(start.length) ?? /\(([^()]*)\)$/.exec(name)?.[1] ?? "no reason given";
+    const reason = line?.slice(start.length) ?? /\(([^()]*)\)(?: > |$)/.exec(name)?.[1] ?? "no reason given";
     byReason.set(reason, [...(byReason.get(reason) ?? []), name]);
   }
   return byReason;
