@@ -73,17 +73,13 @@ async function load<T extends { [name: string]: (() => unknown) | undefined }>(t
   }
 }
 
-/** Runs the command lines that the build names, see scripts/program/warm-up.ts; the last first one again without their garbage. */
+/** Runs the command lines that the build names, see scripts/program/warm-up.ts. */
 async function warmUp(): Promise<void> {
   const parts: WarmUpPart[] = JSON.parse(environment().TSRUN_WARM_UP ?? "[]");
-  let first: readonly string[] = ["--version"];
   for (const { calls, lines } of parts) {
     if (calls.some((call) => sys(...call) < 0)) continue;
-    first = lines[0] ?? first;
     for (const line of lines) await warmUpWith(line);
   }
-  Bun.gc(true);
-  await warmUpWith(first);
   endRehearsal = undefined;
 }
 

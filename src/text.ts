@@ -16,15 +16,19 @@ export function textOf(bytes: Uint8Array): string {
 
 /** One or more of 0 to 9. */
 export function isDigits(text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (text[i]! < "0" || text[i]! > "9") return false;
-  return text !== "";
+  return /^[0-9]+$/.test(text);
 }
+
+/** But tab and newline. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: to find them is what it is for
+const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/;
 
 /**
  * A message for a terminal: control characters but tab and newline as `\\x1b`. Messages quote what configs and file
  * systems contain, and that must not move a cursor or change what was printed before.
  */
 export function visible(text: string): string {
+  if (!CONTROL.test(text)) return text;
   let shown = "";
   for (const character of text) {
     const code = character.charCodeAt(0);

@@ -272,12 +272,16 @@ test(
 test(
   "what is asked for again is written to the cgroup again, and to the saved configuration once",
   () => {
-    const b = created({ pids: { limit: 20 } });
-    const saved = () => statSync(`${root}/${b.id}/config.json`).ino;
+    const devices = [{ allow: false, access: "rwm" }];
+    const b = created({ pids: { limit: 20 }, devices });
+    const config = `${root}/${b.id}/config.json`;
+    const saved = () => statSync(config).ino;
     const first = saved();
     mustSucceed(update(b, ["--pids-limit", "30"]));
     const second = saved();
     expect(second).not.toBe(first);
+    const { resources } = JSON.parse(readFileSync(config, "utf8")).linux;
+    expect(resources).toEqual({ pids: { limit: 30 }, devices });
     writeFileSync(`${cgroupOf(b.pid, "pids")}/pids.max`, "40");
     mustSucceed(update(b, ["--pids-limit", "30"]));
     expectFiles(b.pid, { "pids.max": "30" });

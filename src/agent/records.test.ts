@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { syscallNumber } from "../abi/syscalls.ts";
-import { add, label, type Program, place, program, type Step, slot, slotTable } from "../plan/step.ts";
+import { add, addAll, label, type Program, place, program, type Step, slot, slotTable } from "../plan/step.ts";
 import { BATCH, RECORD_ARGS, RECORD_ON_POSITIVE, RECORD_ON_ZERO, RECORD_SIZE, timesSize } from "./layout.ts";
 import { type Batch, encodePrograms } from "./records.ts";
 
@@ -32,12 +32,11 @@ function encode(timed: boolean, ...programs: Program[]): Batch[] {
 function jumping(): Program {
   const made = program("jumping");
   const end = label();
-  add(
-    made,
+  addAll(made, [
     { call: "getpid", args: [], what: "a", onPositive: end },
     { call: "umask", args: [0], what: "b" },
     { call: "setsid", args: [], what: "c" },
-  );
+  ]);
   end.at = 2;
   return made;
 }
@@ -66,19 +65,21 @@ test("a timed step has a clock before it, and jumps lead to clocks", () => {
 test("a label at the end of a program leads to the last clock", () => {
   const made = program("ends");
   const end = label();
-  add(made, { call: "getpid", args: [], what: "a", onPositive: end }, { call: "setsid", args: [], what: "b" });
+  addAll(made, [
+    { call: "getpid", args: [], what: "a", onPositive: end },
+    { call: "setsid", args: [], what: "b" },
+  ]);
   place(made, end);
   expect(records(encode(true, made)[0]!)[1]!.onPositive).toBe(3);
 });
 
 test("a silent program sends its times before execve", () => {
   const made = program("exec", { silent: true });
-  add(
-    made,
+  addAll(made, [
     { call: "close_range", args: [3, 4, 0], what: "a" },
     { call: "execve", args: ["/a", 0, 0], what: "b", tolerate: ["ENOENT"] },
     { call: "execve", args: ["/b", 0, 0], what: "c" },
-  );
+  ]);
   const [batch] = encode(true, made);
   const clock = nr("clock_gettime");
   const wanted = [clock, nr("close_range"), nr("write"), nr("execve"), clock, nr("execve"), clock, nr("getpid")];
@@ -90,13 +91,12 @@ test("a silent program sends its times before execve", () => {
 test("the clock is not asked behind a seccomp filter, where labels lead past its record", () => {
   const made = program("exec", { silent: true });
   const end = label();
-  add(
-    made,
+  addAll(made, [
     { call: "close_range", args: [3, 4, 0], what: "a" },
     { call: "seccomp", args: [1, 0, 0], what: "b" },
     { call: "execve", args: ["/a", 0, 0], what: "c", onPositive: end },
     { call: "execve", args: ["/b", 0, 0], what: "d" },
-  );
+  ]);
   place(made, end);
   add(made, { call: "exit_group", args: [1], what: "e" });
   const found = records(encode(true, made)[0]!);

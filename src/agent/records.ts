@@ -57,6 +57,8 @@ export interface Encoding {
 
 /** A struct or string list that is longer goes to the heap, ahead of the batch that uses it. */
 const HEAP_THRESHOLD = 0x4000;
+/** A string, or a list of strings, that does. */
+const LONG_STRING = HEAP_THRESHOLD / 3;
 /** Room that the kernel writes to lies above what can be received. */
 const SPACE = BATCH + MESSAGE_LIMIT;
 
@@ -86,7 +88,7 @@ interface State {
   /** 0 when no times are noted. */
   times: number;
   timesSent: number | undefined;
-  /** A step so far has loaded a seccomp filter. */
+  /** A timed step so far has loaded a seccomp filter. */
   isFiltered: boolean;
   spaceEnd: number;
   heapEnd: number;
@@ -145,11 +147,12 @@ function encodeProgram(state: State, program: Program): void {
       flush(state, false);
       shift = -i;
     }
-    if (state.stride === 2) encodeClock(state, program, step, i + shift);
+    const isTimed = state.stride === 2;
+    if (isTimed) encodeClock(state, program, step, i + shift);
     encodeStep(state, step, i + shift);
-    if (step.call === "seccomp") state.isFiltered = true;
+    if (isTimed && step.call === "seccomp") state.isFiltered = true;
     // A filter may have something against a look at the clock: its record is passed over.
-    const skips = state.stride === 2 && state.isFiltered ? RECORD_SIZE : 0;
+    const skips = state.isFiltered ? RECORD_SIZE : 0;
     const at = placeOf(state, i + shift) * RECORD_WORDS + JUMPS_WORD;
     if (skips > 0) state.records.fill(RECORD_SIZE + skips, at, at + 3);
     const { onPositive, onZero, onTolerated } = step;
@@ -197,9 +200,9 @@ function encodeStep(state: State, step: Step, index: number): void {
     const word = at + ARGS_WORD + 2 * n;
     if (typeof arg === "number") putNumber(words, word, arg);
     else if (typeof arg === "string") words[word] = stringAddress(state, arg);
-    else if (typeof arg === "object" && arg.kind === "slot" && arg.value === undefined) {
+    else if (isUnknown(arg)) {
       flags |= 1 << n;
-      words[word] = arg.home === undefined ? SLOTS + 8 * arg.index : slotAddress(state, arg);
+      words[word] = slotAddress(state, arg);
     } else put(words, word, argValue(state, arg));
   }
   words[at] = syscallNumber(step.call, state.encoding.arch);
@@ -215,7 +218,7 @@ function encodeStep(state: State, step: Step, index: number): void {
       words[word] = words[word]! | (1 << (errno & 31));
     }
   }
-  words.fill(RECORD_SIZE, at + JUMPS_WORD, at + JUMPS_WORD + 3);
+  for (let n = 0; n < 3; n++) words[at + JUMPS_WORD + n] = RECORD_SIZE;
   state.steps.push(step);
 }
 
@@ -273,7 +276,8 @@ function putNumber(words: Int32Array, at: number, value: number): void {
 function argValue(state: State, arg: Arg): number | bigint {
   if (typeof arg === "number" || typeof arg === "bigint") return arg;
   if (typeof arg === "string") return stringAddress(state, arg);
-  if (arg.kind === "slot") return arg.value!;
+  if (isSlot(arg)) return arg.value!;
+  if (arg.kind === "words") return dataAddress(state, arg);
   if (arg.kind === "socket") return state.encoding.socket;
   if (arg.kind === "beside") return (arg.of === "socket" ? state.encoding.socket : arg.of.value!) + arg.by;
   return dataAddress(state, arg);
@@ -289,14 +293,14 @@ function slotAddress(state: State, slot: Slot): number {
 function stringAddress(state: State, text: string): number {
   const known = state.strings.get(text);
   if (known !== undefined) return known;
-  let address: number;
-  if (text.length * 3 >= HEAP_THRESHOLD) address = toHeap(state, utf8(`${text}\0`));
+  const start = state.dataEnd;
+  const length = state.data.write(text, start);
+  let address = BATCH + start;
+  // As much as that may also be what was left of the room.
+  if (length >= LONG_STRING) address = toHeap(state, utf8(`${text}\0`));
   else {
-    const start = state.dataEnd;
-    const end = start + state.data.write(text, start);
-    state.data[end] = 0;
-    state.dataEnd = end + 1;
-    address = BATCH + start;
+    state.data[start + length] = 0;
+    state.dataEnd = start + length + 1;
   }
   state.strings.set(text, address);
   return address;
@@ -361,15 +365,12 @@ function toHeap(state: State, bytes: Uint8Array): number {
   return start;
 }
 
-/** The strings, then the array that points to them; both to the heap when they are long. */
+/** The array, then the strings that it points to; both to the heap when they are long. */
 function writeStrings(state: State, list: readonly string[]): number {
   let size = (list.length + 1) * 8;
   for (const text of list) size += text.length + 1;
-  if (size > HEAP_THRESHOLD / 3) return stringsToHeap(state, list);
-  const addresses: number[] = [];
-  for (let i = 0; i < list.length; i++) addresses.push(stringAddress(state, list[i]!));
-  addresses.push(0);
-  return inlineWords(state, addresses);
+  if (size > LONG_STRING) return stringsToHeap(state, list);
+  return writeWords(state, [...list, 0]);
 }
 
 function stringsToHeap(state: State, list: readonly string[]): number {
@@ -379,35 +380,29 @@ function stringsToHeap(state: State, list: readonly string[]): number {
 }
 
 function writeWords(state: State, words: readonly (Arg | Slot)[]): number {
-  const values: (number | bigint)[] = [];
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i]!;
-    values.push(typeof word === "number" ? word : isUnknown(word) ? 0 : argValue(state, word));
-  }
-  const address = inlineWords(state, values);
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i]!;
-    if (!isUnknown(word)) continue;
-    if (state.homes.has(word)) throw new Error(`slot "${word.name}" is in two structs`);
-    state.homes.set(word, address + 8 * i);
-  }
-  return address;
-}
-
-function inlineWords(state: State, values: readonly (number | bigint)[]): number {
   const start = align(state);
-  const words = state.dataWords;
-  for (let i = 0; i < values.length; i++) {
-    const at = start / 4 + 2 * i;
-    words[at + 1] = 0;
-    put(words, at, values[i]!);
+  // What the words point to comes behind them.
+  state.dataEnd = start + 8 * words.length;
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!;
+    const at = (start >> 2) + 2 * i;
+    state.dataWords[at] = state.dataWords[at + 1] = 0;
+    if (typeof word === "number") putNumber(state.dataWords, at, word);
+    else if (!isUnknown(word)) put(state.dataWords, at, argValue(state, word));
+    else if (state.homes.has(word)) throw new Error(`slot "${word.name}" is in two structs`);
+    else state.homes.set(word, BATCH + start + 8 * i);
   }
-  state.dataEnd = start + 8 * values.length;
   return BATCH + start;
 }
 
-function isUnknown(word: Arg | Slot): word is Slot {
-  return typeof word === "object" && word.kind === "slot" && word.value === undefined;
+function isUnknown(arg: Arg): arg is Slot {
+  if (typeof arg === "number" || typeof arg === "string" || typeof arg === "bigint") return false;
+  return isSlot(arg) && arg.value === undefined;
+}
+
+/** By a property that only slots have: to compare strings, such as kinds, is no fast operation of an interpreter. */
+function isSlot(arg: Slot | Data): arg is Slot {
+  return (arg as Slot).index !== undefined;
 }
 
 /** Ends the batch: after the last record, reply and wait for the next; a silent program only waits. */

@@ -13,10 +13,12 @@ export interface Before {
 /** What the files that the program writes say now, in the order of its writes; device rules cannot be read back. */
 export function readBefore({ steps }: Program): Before[] {
   const found: Before[] = [];
-  for (const [at, step] of steps.entries()) {
-    const path = step.call === "openat" ? step.args[1] : undefined;
-    const written = steps[at + 1]?.call === "write" ? steps[at + 1]!.args[1] : undefined;
-    if (typeof path !== "string" || typeof written !== "string" || nameOf(path).startsWith("devices.")) continue;
+  for (let at = 0; at + 1 < steps.length; at++) {
+    const path = steps[at]!.args[1];
+    const written = steps[at + 1]!.args[1];
+    if (typeof path !== "string" || typeof written !== "string") continue;
+    if (steps[at]!.call !== "openat" || steps[at + 1]!.call !== "write" || nameOf(path).startsWith("devices."))
+      continue;
     const content = readText(path);
     if (typeof content === "string") found.push({ path, content, written });
   }

@@ -15,7 +15,7 @@ import { sys } from "../kernel/kernel.ts";
 import { runProgram } from "../kernel/run-program.ts";
 import { stage, stepObserver } from "../kernel/trace.ts";
 import { type Program, program, type SlotTable, slotTable } from "../plan/step.ts";
-import { parseSavedConfig } from "../spec/load.ts";
+import { parseConfig, parseSavedResources } from "../spec/load.ts";
 import type { Config, Resources } from "../spec/types.ts";
 import type { ContainerState } from "../state/state.ts";
 import { readSavedConfig, replaceConfig } from "../state/store.ts";
@@ -34,8 +34,8 @@ export interface Update {
 /** Changes limits of a container: all that the update says, or nothing. Later commands see them in the saved config. */
 export function updateContainer(root: string, id: string, update: Update, warn: Warn): void {
   withLockedContainer(root, id, checkUpdatable, ({ state, status, directory }) => {
-    const config = parseSavedConfig(readSavedConfig(directory));
-    const current = config.linux?.resources ?? {};
+    const saved = readSavedConfig(directory);
+    const current = parseSavedResources(saved, update.change.devices !== undefined);
     const change = withoutDevices(update, current, warn);
     const merged = mergeResources(current, change);
     checkUsage(state, merged, change);
@@ -50,7 +50,7 @@ export function updateContainer(root: string, id: string, update: Update, warn: 
       runProgram(plan, sys, stepObserver());
       stage("save");
       // Kubernetes asks for the same every ten seconds.
-      if (jsonOf(merged) !== jsonOf(current)) saveResources(directory, config, merged);
+      if (jsonOf(merged) !== jsonOf(current)) saveResources(directory, saved, merged);
     } catch (error) {
       throw undone(state, error, before, wanted.devices === undefined ? undefined : (current.devices ?? []), wanted);
     }
@@ -161,7 +161,11 @@ function checkUsage({ cgroup_paths }: ContainerState, { memory }: Resources, cha
 /** TypeScript does not know it yet (ECMAScript proposal "JSON.parse source text access"). */
 const { rawJSON } = JSON as JSON & { readonly rawJSON: (text: string) => unknown };
 
-function saveResources(directory: number, config: Config, resources: Resources): void {
+/** `limits`: all but the device rules, or with them. */
+function saveResources(directory: number, saved: string, limits: Resources): void {
+  const { config } = parseConfig(saved, "config.json");
+  const devices = config.linux?.resources?.devices;
+  const resources = devices === undefined ? limits : { devices, ...limits };
   replaceConfig(directory, jsonOf({ ...config, linux: { ...config.linux, resources } }));
 }
 

@@ -40,16 +40,18 @@ export function readBytes(path: string, from = AT_FDCWD, flags = 0, first = 4096
 
 /** What is left to read of an open file. */
 export function readAll(fd: number, first = 4096): Uint8Array | number {
-  let buffer = new Uint8Array(first);
+  let size = first;
+  let buffer = new Uint8Array(size);
   let used = 0;
   for (;;) {
-    const count = sys("read", fd, buffer.subarray(used), buffer.length - used);
+    const count = sys("read", fd, used === 0 ? buffer : buffer.subarray(used), size - used);
     if (count === -errnoNumber("EINTR")) continue;
     if (count < 0) return count;
     if (count === 0) return buffer.subarray(0, used);
     used += count;
-    if (used < buffer.length) continue;
-    const larger = new Uint8Array(buffer.length * 4);
+    if (used < size) continue;
+    size *= 4;
+    const larger = new Uint8Array(size);
     larger.set(buffer);
     buffer = larger;
   }

@@ -9,8 +9,11 @@ import { utf8 } from "../text.ts";
 /** What a call accepts: integers as they are; strings as NUL-terminated copies; arrays by address. */
 export type SysArg = number | bigint | string | Uint8Array | BigUint64Array | Int32Array;
 
-/** A kernel to run steps against; tests put a recorder or one that fails here. */
-export type Sys = (name: SyscallName, ...args: SysArg[]) => number;
+/**
+ * A kernel to run steps against. Six arguments one by one, for an interpreter makes an array of rest parameters, at each
+ * call anew. Tests put a recorder or one that fails here.
+ */
+export type Sys = (name: SyscallName, a?: SysArg, b?: SysArg, c?: SysArg, d?: SysArg, e?: SysArg, f?: SysArg) => number;
 
 const { i64, i64_fast, i32, i16, u64 } = FFIType;
 const libc = dlopen("libc.so.6", {
@@ -39,44 +42,47 @@ const errnoAt = libc.__errno_location() as Pointer;
 const numbers = new Map<SyscallName, number>();
 
 /** Copies of string arguments live here for the time of one call; longer ones get a buffer of their own. */
-const arena = Buffer.alloc(65536);
+const ARENA_SIZE = 65536;
+const arena = Buffer.alloc(ARENA_SIZE);
 const arenaAt = ptr(arena);
 
 /** Makes one system call (syscall(2)). Returns its result, or the negative errno. */
-export function sys(name: SyscallName, ...args: SysArg[]): number {
+export const sys: Sys = (name, a, b, c, d, e, f) => {
   let nr = numbers.get(name);
   if (nr === undefined) {
     nr = syscallNumber(name, nativeArch);
     numbers.set(name, nr);
   }
   arenaUsed = 0;
-  const kept: Uint8Array[] = [];
-  const a = address(args[0], kept);
-  const b = address(args[1], kept);
-  const c = address(args[2], kept);
-  const d = address(args[3], kept);
-  const e = address(args[4], kept);
-  const f = address(args[5], kept);
-  const result = libc.syscall(nr, a, b, c, d, e, f) as number;
+  kept = undefined;
+  const result = libc.syscall(nr, word(a), word(b), word(c), word(d), word(e), word(f)) as number;
   return result === -1 ? -readMemory.i32(errnoAt, 0) : Number(result);
-}
+};
 
 let arenaUsed = 0;
+/** Strings that the arena has no room for, for the time of one call. */
+let kept: Uint8Array[] | undefined;
 
-function address(arg: SysArg | undefined, kept: Uint8Array[]): number | bigint {
+/** An argument as the kernel gets it. */
+function word(arg: SysArg | undefined): number | bigint {
   if (typeof arg === "number") return arg;
   if (arg === undefined) return 0;
   if (typeof arg === "bigint") return BigInt.asIntN(64, arg);
   if (typeof arg !== "string") return arg.length === 0 ? 0 : ptr(arg);
-  if (arg.length * 3 + 1 > arena.length - arenaUsed) {
-    const own = cString(arg);
-    kept.push(own);
-    return ptr(own);
-  }
   const at = arenaUsed;
-  arenaUsed += arena.write(arg, at, "utf8");
-  arena[arenaUsed++] = 0;
+  const end = at + arena.write(arg, at);
+  // Perhaps not all of it; a character has up to four bytes.
+  if (end > ARENA_SIZE - 4) return longString(arg);
+  arena[end] = 0;
+  arenaUsed = end + 1;
   return arenaAt + at;
+}
+
+function longString(text: string): number {
+  const own = cString(text);
+  kept ??= [];
+  kept.push(own);
+  return ptr(own);
 }
 
 /** `text` in UTF-8, terminated by NUL. */

@@ -3,6 +3,7 @@ import type { SyscallName } from "../abi/syscalls.ts";
 import { TsrunError } from "../errors.ts";
 import {
   add,
+  addAll,
   addressOf,
   bytes,
   commandLine,
@@ -36,7 +37,7 @@ function recorder(...answers: number[]): { sys: Sys; calls: Call[] } {
   return {
     calls,
     sys: (name, ...args) => {
-      calls.push([name, ...args]);
+      calls.push([name, ...args.filter((arg) => arg !== undefined)]);
       return answers.shift() ?? 0;
     },
   };
@@ -169,7 +170,7 @@ describe("jumps", () => {
   function jumping(when: "onPositive" | "onZero" | "onTolerated", answer: number): string[] {
     const target = label();
     const steps = program("p");
-    add(steps, step("openat", [], { tolerate: ["EPERM"], [when]: target }), step("setsid"));
+    addAll(steps, [step("openat", [], { tolerate: ["EPERM"], [when]: target }), step("setsid")]);
     place(steps, target);
     add(steps, step("umask"));
     return run(steps.steps, answer).map(([name]) => name);
@@ -189,7 +190,7 @@ describe("jumps", () => {
   test("behind the last step is the end", () => {
     const end = label();
     const steps = program("p");
-    add(steps, step("openat", [], { onZero: end }), step("setsid"));
+    addAll(steps, [step("openat", [], { onZero: end }), step("setsid")]);
     place(steps, end);
     expect(run(steps.steps, 0)).toHaveLength(1);
   });

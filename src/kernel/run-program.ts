@@ -23,7 +23,7 @@ export function runProgram(program: Program, sys: Sys, observe?: StepObserver, c
     const result = step.call === "execve" ? runAsChild(step, child) : runStep(step, step.args, sys, memory);
     observe?.(step, result, startedAt);
     if (step.into !== undefined) store(memory, step.into, result);
-    for (const arg of step.args) if (isData(arg) && arg.kind === "address") load(memory, arg);
+    if (memory.hasAddresses) loadAddresses(memory, step.args);
     const to = next(step, result, at);
     if (to === undefined) throw stepError(step, -result, explanation(step, sys, memory));
     at = to;
@@ -34,8 +34,11 @@ export function runProgram(program: Program, sys: Sys, observe?: StepObserver, c
 function next(step: Step, result: number, at: number): number | undefined {
   if (result > 0) return step.onPositive?.at ?? at + 1;
   if (result === 0) return step.onZero?.at ?? at + 1;
-  if (step.tolerate?.some((name) => errnoNumber(name) === -result)) return step.onTolerated?.at ?? at + 1;
-  return undefined;
+  return isTolerated(step, -result) ? (step.onTolerated?.at ?? at + 1) : undefined;
+}
+
+function isTolerated({ tolerate }: Step, errno: number): boolean {
+  return tolerate?.some((name) => errnoNumber(name) === errno) ?? false;
 }
 
 function explanation({ explain, ...step }: Step, sys: Sys, memory: Memory): string {
@@ -54,9 +57,14 @@ function explanation({ explain, ...step }: Step, sys: Sys, memory: Memory): stri
 const LAST_LINES = 3;
 
 function runStep(step: Step, list: readonly Arg[], sys: Sys, memory: Memory): number {
-  const args = list.map((arg) => (isData(arg) ? materialize(memory, arg) : (arg as number | bigint | string)));
+  const a = argument(memory, list, 0);
+  const b = argument(memory, list, 1);
+  const c = argument(memory, list, 2);
+  const d = argument(memory, list, 3);
+  const e = argument(memory, list, 4);
+  const f = argument(memory, list, 5);
   for (;;) {
-    const result = sys(step.call, ...args);
+    const result = sys(step.call, a, b, c, d, e, f);
     if (step.retry !== true || (result !== -4 && result !== -11)) return result; // EINTR, EAGAIN
   }
 }
@@ -72,8 +80,14 @@ function runAsChild(step: Step, run: RunChild): number {
   return started;
 }
 
+function argument(memory: Memory, list: readonly Arg[], n: number): SysArg | undefined {
+  const arg = n < list.length ? list[n] : undefined;
+  return arg !== undefined && isData(arg) ? materialize(memory, arg) : arg;
+}
+
+/** Faster to an interpreter than typeof "object". */
 function isData(arg: Word): arg is Data | Slot {
-  return typeof arg === "object";
+  return typeof arg !== "number" && typeof arg !== "string" && typeof arg !== "bigint";
 }
 
 /** What steps point to, alive as long as the program runs. */
@@ -81,16 +95,22 @@ interface Memory {
   readonly objects: Map<Data, SysArg>;
   readonly homes: Map<Slot, [BigUint64Array, number]>;
   readonly kept: unknown[];
+  /** There is data of kind "address". */
+  hasAddresses: boolean;
 }
 
 function newMemory(): Memory {
-  return { objects: new Map(), homes: new Map(), kept: [] };
+  return { objects: new Map(), homes: new Map(), kept: [], hasAddresses: false };
 }
 
 function store(memory: Memory, slot: Slot, result: number): void {
   slot.value = result;
   const home = memory.homes.get(slot);
   if (home !== undefined) home[0][home[1]] = BigInt.asUintN(64, BigInt(result));
+}
+
+function loadAddresses(memory: Memory, args: readonly Arg[]): void {
+  for (const arg of args) if (isData(arg) && arg.kind === "address") load(memory, arg);
 }
 
 /** What the kernel wrote through a pointer to slots. */
@@ -130,6 +150,7 @@ function make(memory: Memory, data: Data): SysArg {
     case "pair":
       return half(data.low) | (half(data.high) << 32n);
     case "address":
+      memory.hasAddresses = true;
       return new BigUint64Array(1 + (data.rest?.length ?? 0));
     default:
       throw new Error(`data of kind "${data.kind}" is only for the agent`);

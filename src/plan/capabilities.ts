@@ -1,7 +1,7 @@
 import { _LINUX_CAPABILITY_VERSION_3, capabilityNames } from "../abi/capability.ts";
 import { PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_CAP_AMBIENT_RAISE, PR_CAPBSET_DROP } from "../abi/prctl.ts";
 import type { Capabilities } from "../spec/types.ts";
-import { add, type Program, struct } from "./step.ts";
+import { add, complete, type Program, type Step, struct } from "./step.ts";
 
 /** The five sets of capabilities(7), one bit a capability. */
 export interface CapabilitySets {
@@ -66,18 +66,33 @@ export function planBoundingSet(
   last: number,
   pointer: string,
 ): void {
-  const dropped = held & ~sets.bounding;
-  const halves = [Number(dropped & 0xffffffffn), Number(dropped >> 32n)];
-  const where = `${pointer}/capabilities/bounding`;
+  const unwanted = held & ~sets.bounding;
+  const halves = [Number(unwanted & 0xffffffffn), Number(unwanted >> 32n)];
+  const steps = dropSteps(pointer);
   for (let capability = 0; capability <= last; capability++) {
     if (((halves[capability >> 5]! >>> (capability & 31)) & 1) === 0) continue;
-    add(program, {
-      call: "prctl",
-      args: [PR_CAPBSET_DROP, capability, 0, 0, 0],
-      what: `drop ${capabilityNames[capability] ?? `capability ${capability}`} from the bounding set`,
-      pointer: where,
-    });
+    const step = steps[capability] ?? dropStep(capability, pointer);
+    steps[capability] = step;
+    program.steps.push(step);
   }
+}
+
+/** By the pointer of the process, then by capability. A sixth of all steps are of this kind, and the same each time. */
+const dropped = new Map<string, Step[]>();
+
+function dropSteps(pointer: string): Step[] {
+  const steps = dropped.get(pointer) ?? [];
+  dropped.set(pointer, steps);
+  return steps;
+}
+
+function dropStep(capability: number, pointer: string): Step {
+  return complete({
+    call: "prctl",
+    args: [PR_CAPBSET_DROP, capability, 0, 0, 0],
+    what: `drop ${capabilityNames[capability] ?? `capability ${capability}`} from the bounding set`,
+    pointer: `${pointer}/capabilities/bounding`,
+  });
 }
 
 /** The other sets, after the change of user (which clears them) and ambient last: it may only hold what the others do. */
@@ -89,6 +104,7 @@ export function planCapabilitySets(program: Program, sets: CapabilitySets, point
     what: "clear the ambient capabilities",
     pointer: `${pointer}/capabilities/ambient`,
   });
+  if (sets.ambient === 0n) return;
   for (const [number, name] of capabilityNames.entries()) {
     if (((sets.ambient >> BigInt(number)) & 1n) === 0n) continue;
     add(program, {

@@ -24,7 +24,7 @@ import {
   type Origin,
 } from "./mount-steps.ts";
 import { openAt, openDestination } from "./paths.ts";
-import { add, label, place, type Slot, slot } from "./step.ts";
+import { add, addAll, label, place, type Slot, slot } from "./step.ts";
 
 /**
  * Mounts of type cgroup. On unified v2 the container sees its part of the one hierarchy; on v1 and hybrid a tmpfs with a
@@ -40,7 +40,7 @@ export function planCgroupMount(context: PlanContext, entry: MountEntry): void {
 /** Whoever mounts cgroup2 in the host's namespace changes the options of all its mounts, nsdelegate among them. */
 function hasCgroupNamespace(context: PlanContext): boolean {
   if (context.sharesCgroupNamespace === true) return false;
-  return context.config.linux?.namespaces?.some((namespace) => namespace.type === "cgroup") ?? false;
+  return context.namespaceTypes.has("cgroup");
 }
 
 /**
@@ -97,11 +97,10 @@ function makeUnified(
   const told = { fsContext: system, ...origin };
   add(build, { call: "fsopen", args: ["cgroup2", FSOPEN_CLOEXEC], into: system, ...origin, ...fallBack });
   configure(build, system, [`source=${mount.source ?? "cgroup"}`, ...options.data], origin);
-  add(
-    build,
+  addAll(build, [
     { call: "fsconfig", args: [system, FSCONFIG_CMD_CREATE, 0, 0, 0], ...told, ...fallBack },
     { call: "fsmount", args: [system, FSMOUNT_CLOEXEC, attributes], into, ...told, ...fallBack },
-  );
+  ]);
   closeFd(build, system, { onZero: done });
   place(build, denied);
   if (own !== undefined) {

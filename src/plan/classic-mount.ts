@@ -30,7 +30,7 @@ import { type MountOptions, wholeAttributes } from "./mount-options.ts";
 import { changeAttributes, closeFd } from "./mount-steps.ts";
 
 import { openInRoot } from "./paths.ts";
-import { add, type Slot, slot } from "./step.ts";
+import { addAll, type Slot, slot } from "./step.ts";
 
 /** mount(2) takes one page of options. */
 const DATA_LIMIT = 4095;
@@ -47,13 +47,12 @@ export function planClassicMount(context: PlanContext, entry: MountEntry, target
   if (Buffer.byteLength(data) > DATA_LIMIT) throw refused(entry, `its options are longer than ${DATA_LIMIT} bytes`);
   const back = slot(slots, "working directory");
   const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  add(
-    build,
+  addAll(build, [
     { call: "openat", args: [AT_FDCWD, ".", flags, 0], into: back, ...origin },
     { call: "fchdir", args: [target], ...origin },
     { call: "mount", args: [mount.source ?? "none", ".", mount.type ?? "", mountFlags(options), data], ...origin },
     { call: "fchdir", args: [back], ...origin },
-  );
+  ]);
   closeFd(build, back);
   closeFd(build, target);
   if (options.propagation.length === 0) return;

@@ -3,7 +3,7 @@ import { AT_FDCWD } from "../abi/fcntl.ts";
 import { CLOSE_RANGE_CLOEXEC, UINT_MAX } from "../abi/prctl.ts";
 import type { Process } from "../spec/types.ts";
 import { labelRefusals } from "./labels.ts";
-import { add, CAUSE, label, type Program, place, type Slot, strings } from "./step.ts";
+import { add, addAll, CAUSE, label, numberedSlot, type Program, place, strings } from "./step.ts";
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -53,8 +53,7 @@ export function planLookup(program: Program, process: Process, pointer: string):
   for (const path of candidates(process)) {
     const next = label();
     const what = `find ${name}`;
-    add(
-      program,
+    addAll(program, [
       {
         call: "faccessat2",
         args: [AT_FDCWD, path, X_OK, AT_EACCESS],
@@ -78,7 +77,7 @@ export function planLookup(program: Program, process: Process, pointer: string):
         what,
         pointer: where,
       },
-    );
+    ]);
     place(program, next);
   }
   add(program, {
@@ -148,6 +147,6 @@ const EXECVE_ERRORS: readonly ErrnoName[] =
 /** As a shell does it. Where even that is denied, the result has nowhere to go to, and SIGSEGV is the end. */
 function planMuteEnd(program: Program): void {
   const COMMAND_NOT_EXECUTED = 126;
-  const nowhere: Slot = { kind: "slot", name: "nowhere", index: 2 ** 24 };
+  const nowhere = numberedSlot("nowhere", 2 ** 24);
   add(program, { call: "exit_group", args: [COMMAND_NOT_EXECUTED], into: nowhere, what: "end without a word" });
 }

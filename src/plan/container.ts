@@ -22,7 +22,19 @@ import {
   planSessionKeyring,
 } from "./process.ts";
 import { opensOnHost, planPivot, planRootfs } from "./rootfs.ts";
-import { type Arg, add, beside, bytes, type Program, program, type Slot, slot, slotTable, socket } from "./step.ts";
+import {
+  type Arg,
+  add,
+  addAll,
+  beside,
+  bytes,
+  type Program,
+  program,
+  type Slot,
+  slot,
+  slotTable,
+  socket,
+} from "./step.ts";
 import { planSysctl } from "./sysctl.ts";
 import { planTerminal } from "./terminal.ts";
 import { planDeath, type Trial } from "./trial.ts";
@@ -52,6 +64,7 @@ export function newPlan(request: ContainerRequest): PlanContext {
   return {
     config: request.config,
     id: request.id,
+    namespaceTypes: new Set(request.config.linux?.namespaces?.map(({ type }) => type)),
     bundle: request.bundle,
     rootfsPath: path.startsWith("/") ? path : `${request.bundle}/${path}`,
     facts: request.facts,
@@ -216,8 +229,7 @@ export function planHold(
   const hold = program("hold", { silent: true });
   const connection = slot(plan.slots, "connection of start");
   const what = "wait for start";
-  add(
-    hold,
+  addAll(hold, [
     {
       call: "madvise",
       args: [spare.address, spare.size, MADV_DONTNEED],
@@ -228,6 +240,6 @@ export function planHold(
     { call: "accept4", args: [listening, 0, 0, 0], into: connection, retry: true, what },
     { call: "dup3", args: [connection, socket, 0], what },
     { call: "close", args: [connection], what },
-  );
+  ]);
   return hold;
 }

@@ -22,6 +22,8 @@ import type { Trial } from "./trial.ts";
 export interface PlanContext {
   readonly config: Config;
   readonly id: string;
+  /** The types of namespaces that the config has. */
+  readonly namespaceTypes: ReadonlySet<string>;
   /** Absolute path of the bundle; relative sources and root.path start here. */
   readonly bundle: string;
   /** Absolute path of the root file system. */
@@ -117,10 +119,10 @@ export interface CopyUp {
 
 /** True when the init runs in a user namespace that tsrun makes or joins for it. */
 export function hasUserNamespace(context: PlanContext): boolean {
-  return context.config.linux?.namespaces?.some((namespace) => namespace.type === "user") ?? false;
+  return context.namespaceTypes.has("user");
 }
 
 /** True when the container gets its own mount namespace, new or joined. */
 export function hasMountNamespace(context: PlanContext): boolean {
-  return context.config.linux?.namespaces?.some((namespace) => namespace.type === "mount") ?? false;
+  return context.namespaceTypes.has("mount");
 }

@@ -7,7 +7,7 @@ import { parseMountOptions } from "./mount-options.ts";
 import { attachMount, changeAttributes, cloneTree, closeFd, type Origin } from "./mount-steps.ts";
 import { cleanPath, components, createParents, openDestination } from "./paths.ts";
 import { basePropagation, opensOnHost } from "./rootfs.ts";
-import { add, addressOf, type Data, label, type Program, place, type Slot, slot } from "./step.ts";
+import { add, addressOf, type Data, label, numberedSlot, type Program, place, type Slot, slot } from "./step.ts";
 
 /** config-linux.md "Default Devices": what every container finds in /dev, all with mode 0666. */
 function defaultDevices(): Device[] {
@@ -151,12 +151,8 @@ function expectDevice(
 /** Slots that a struct stat fits in, so that its fields can be arguments of later steps and come with the reply. */
 export function statBuffer(context: PlanContext, name: string): { buffer: Data; mode: Slot; rdev: Slot } {
   const layout = statLayout(context.facts.arch);
-  const word = (index: number): Slot => ({
-    kind: "slot",
-    name: `stat of ${name}, word ${index}`,
-    index: first + index,
-  });
   const first = context.slots.next;
+  const word = (index: number): Slot => numberedSlot(`stat of ${name}, word ${index}`, first + index);
   context.slots.next += layout.words;
   const mode = word(layout.mode);
   const rdev = word(layout.rdev);

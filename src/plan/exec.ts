@@ -19,6 +19,7 @@ import {
 } from "./process.ts";
 import {
   add,
+  addAll,
   bytes,
   label,
   type Program,
@@ -163,7 +164,7 @@ export function planJoin(plan: ExecPlan, request: ExecRequest, cgroup: Slot | un
     },
     hint: "a cgroup at its limit of processes (pids.max) takes no other; --cgroup PATH chooses a cgroup inside the container's",
   });
-  add(join, reply(plan.slots), { call: "exit_group", args: [0], what: "end the first agent" });
+  addAll(join, [reply(plan.slots), { call: "exit_group", args: [0], what: "end the first agent" }]);
   place(join, child);
   if (cgroup !== undefined) add(join, { call: "close", args: [cgroup], what: "close the cgroup" });
   // In a program of its own that the process replies to: an error of one that has been replied to is nobody's.
@@ -231,16 +232,14 @@ function planLabels({ identity, slots, procfs }: ExecPlan, labels: Labels | unde
 function planRoot({ identity }: ExecPlan, request: ExecRequest, hasMountNamespace: boolean, rootfs: Slot): void {
   const what = "enter the container's root";
   if (!hasMountNamespace) {
-    add(
-      identity,
+    addAll(identity, [
       { call: "fchdir", args: [request.root], what },
       { call: "chroot", args: ["."], what },
       { call: "chdir", args: ["/"], what },
-    );
+    ]);
   }
-  add(
-    identity,
+  addAll(identity, [
     { call: "close", args: [request.root], what: "close the root directory" },
     { call: "openat", args: [AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0], into: rootfs, what },
-  );
+  ]);
 }

@@ -5,6 +5,7 @@ import type { Hook } from "../spec/types.ts";
 import { utf8 } from "../text.ts";
 import {
   add,
+  addAll,
   addressOf,
   bytes,
   label,
@@ -51,12 +52,11 @@ export function planHook(program: Program, slots: SlotTable, hook: Hook, state: 
   const what = `run the hook ${JSON.stringify(hook.path)}`;
   planMemory(program, "state", input, what, pointer);
   planMemory(program, "output", output, what, pointer);
-  add(
-    program,
+  addAll(program, [
     { call: "write", args: [input, bytes(json), json.length], what, pointer },
     // Also the way to make the slot 0: an earlier hook may have left its errno there.
     { call: "lseek", args: [input, 0, 0], into: result.execve, what, pointer },
-  );
+  ]);
   planChild(program, slots, hook, { input, ...result }, what, pointer);
   add(program, { call: "close", args: [input], what, pointer });
   return result;
@@ -65,8 +65,7 @@ export function planHook(program: Program, slots: SlotTable, hook: Hook, state: 
 /** Not executable: where vm.memfd_noexec is 2 there is no other kind; kernels before 6.3 do not know the flag. */
 function planMemory(program: Program, name: string, into: Slot, what: string, pointer: string): void {
   const done = label();
-  add(
-    program,
+  addAll(program, [
     {
       call: "memfd_create",
       args: [name, MFD_CLOEXEC | MFD_NOEXEC_SEAL],
@@ -78,7 +77,7 @@ function planMemory(program: Program, name: string, into: Slot, what: string, po
       pointer,
     },
     { call: "memfd_create", args: [name, MFD_CLOEXEC], into, what, pointer },
-  );
+  ]);
   place(program, done);
 }
 
@@ -114,8 +113,7 @@ function planChild(
     "ENAMETOOLONG",
     "ELIBBAD",
   ] as const;
-  add(
-    program,
+  addAll(program, [
     { call: "clone3", args: [args, CLONE_ARGS_SIZE_VER2], into: child, onPositive: parent, what, pointer },
     { call: "setpgid", args: [0, 0], what, pointer },
     { call: "dup3", args: [own.input, 0, 0], what, pointer },
@@ -131,7 +129,7 @@ function planChild(
       pointer: `${pointer}/path`,
     },
     { call: "exit_group", args: [127], what },
-  );
+  ]);
   place(program, parent);
   planWait(program, hook, own, child, poll, what, pointer);
 }

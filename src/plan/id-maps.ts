@@ -4,7 +4,7 @@ import type { HostFacts, MapTools } from "../host/facts.ts";
 import type { Config, IdMapping } from "../spec/types.ts";
 import { utf8 } from "../text.ts";
 import type { PlanContext } from "./context.ts";
-import { add, bytes, commandLine, type Program, type Slot, slot, text } from "./step.ts";
+import { add, addAll, bytes, commandLine, type Program, type Slot, slot, text } from "./step.ts";
 
 /** User ids or group ids. */
 export interface IdKind {
@@ -149,8 +149,7 @@ export function planWriteProc(
   const what = told?.what ?? `write ${JSON.stringify(content.trim())} to ${file} of the container's process`;
   const data = utf8(content);
   const O_CLOEXEC = 0o2000000;
-  add(
-    program,
+  addAll(program, [
     {
       call: "openat",
       args: [AT_FDCWD, text("/proc/", pid, `/${file}`), O_WRONLY | O_CLOEXEC, 0],
@@ -160,5 +159,5 @@ export function planWriteProc(
     },
     { call: "write", args: [fd, bytes(data), data.length], what, pointer, says: told?.says },
     { call: "close", args: [fd], what },
-  );
+  ]);
 }

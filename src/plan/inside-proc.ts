@@ -2,7 +2,7 @@ import { PROC_SUPER_MAGIC } from "../abi/magic.ts";
 import { propertyOf, TsrunError } from "../errors.ts";
 import type { PlanContext } from "./context.ts";
 import { destinationOf, type MountEntry } from "./mount-entry.ts";
-import { add, addressOf, type Slot } from "./step.ts";
+import { add, addressOf, numberedSlot, type Slot } from "./step.ts";
 
 /** Where a mount came to lie; judged by `checkOutsideProc` when its slot is known. */
 export interface Landing {
@@ -30,7 +30,7 @@ export function planOutsideProc(context: PlanContext, entry: MountEntry, target:
   const { origin, destination } = entry;
   // What config.json itself has in /proc has been judged, and a new /dev has no symlinks yet.
   if (/^\/proc(\/|$)/.test(destination) || destinationOf(context, entry).parent !== undefined) return;
-  const type: Slot = { kind: "slot", name: `file system at ${destination}`, index: context.landings.next++ };
+  const type = numberedSlot(`file system at ${destination}`, context.landings.next++);
   const what = `find out what "${destination}" is on`;
   add(context.build, { call: "fstatfs", args: [target, addressOf(type)], what, pointer: origin.pointer });
   context.landings.list.push({ type, what: origin.what, destination, pointer: origin.pointer });

@@ -7,7 +7,7 @@ import { statBuffer } from "./devices.ts";
 import { mountLabelOf } from "./mount-label.ts";
 import { attachMount, changeAttributes, cloneTree, closeFd, makeFileSystem, type Origin } from "./mount-steps.ts";
 import { cleanPath, openInRoot } from "./paths.ts";
-import { add, type Label, label, place, type Slot, slot } from "./step.ts";
+import { add, addAll, type Label, label, place, type Slot, slot } from "./step.ts";
 
 /** Up to so many paths it is not worth closing what was opened for them: before execve(2) everything is closed. */
 const FEW = 64;
@@ -73,11 +73,10 @@ function openNull(context: PlanContext): Slot {
   const found = slot(slots, "the host's /dev/null");
   const origin = { what: 'open the host\'s "/dev/null"', pointer: "/linux/maskedPaths" };
   const { buffer, mode, rdev } = statBuffer(context, "/dev/null");
-  add(
-    build,
+  addAll(build, [
     { call: "openat", args: [AT_FDCWD, "/dev/null", O_PATH | O_CLOEXEC, 0], into: found, ...origin },
     { call: "newfstatat", args: [found, "", buffer, AT_EMPTY_PATH], ...origin },
-  );
+  ]);
   const is = { type: S_IFCHR, major: 1, minor: 3 };
   context.checks.push({ path: "/dev/null", pointer: origin.pointer, found, mode, rdev, ...is });
   return found;

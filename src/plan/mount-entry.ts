@@ -16,10 +16,7 @@ export interface MountEntry {
 
 /** Reads the options and the destination of `mounts[n]`; `pointer` is `/mounts/n`. */
 export function readEntry(context: PlanContext, mount: Mount, pointer: string): MountEntry {
-  const options = parseMountOptions(mount.options ?? []);
-  // As runc: with bind among the options the type means nothing; crun also takes the type alone for it.
-  if (mount.type === "bind" && options.bind === "") options.bind = "bind";
-  if (mount.type === "rbind") options.bind = "rbind";
+  const options = withType(parseMountOptions(mount.options ?? []), mount.type);
   const destination = cleanPath(mount.destination);
   if (!mount.destination.startsWith("/")) {
     context.warnings.push(
@@ -28,6 +25,12 @@ export function readEntry(context: PlanContext, mount: Mount, pointer: string): 
   }
   const name = mount.source ?? mount.type ?? "";
   return { mount, options, destination, origin: { what: `mount "${name}" on "${destination}"`, pointer } };
+}
+
+/** As runc: with bind among the options the type means nothing; crun also takes the type alone for it. */
+function withType(options: MountOptions, type: string | undefined): MountOptions {
+  if (type === "rbind") return { ...options, bind: "rbind" };
+  return type === "bind" && options.bind === "" ? { ...options, bind: "bind" } : options;
 }
 
 /** `mounts[3]`. */

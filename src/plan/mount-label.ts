@@ -3,7 +3,7 @@ import { utf8 } from "../text.ts";
 import type { PlanContext } from "./context.ts";
 import type { MountEntry } from "./mount-entry.ts";
 import { closeFd, labelled } from "./mount-steps.ts";
-import { add, bytes, type Slot, slot } from "./step.ts";
+import { addAll, bytes, type Slot, slot } from "./step.ts";
 
 /** linux.mountLabel; undefined where there is none. */
 export function mountLabelOf({ config }: PlanContext): string | undefined {
@@ -36,8 +36,7 @@ export function planLabelQueues(context: PlanContext, { mount, origin }: MountEn
   const { build, slots } = context;
   const back = slot(slots, "working directory");
   const value = utf8(mountLabel);
-  add(
-    build,
+  addAll(build, [
     { call: "openat", args: [AT_FDCWD, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0], into: back, ...origin },
     { call: "fchdir", args: [root], ...origin },
     {
@@ -47,6 +46,6 @@ export function planLabelQueues(context: PlanContext, { mount, origin }: MountEn
       ...labelled(origin, mountLabel),
     },
     { call: "fchdir", args: [back], ...origin },
-  );
+  ]);
   closeFd(build, back);
 }

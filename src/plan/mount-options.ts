@@ -18,7 +18,11 @@ import {
 import type { Mount } from "../spec/types.ts";
 
 /** `mounts[].options`, understood: those of runc and of crun, and for the file system whatever is left. */
-export interface MountOptions {
+export type MountOptions = {
+  readonly [Name in keyof Draft]: Draft[Name] extends (infer Item)[] ? readonly Item[] : Readonly<Draft[Name]>;
+};
+
+interface Draft {
   /** MOUNT_ATTR_… of the mount itself. */
   attributes: Attributes;
   /** The same for everything below it (rro, rnosuid, …). */
@@ -48,8 +52,22 @@ export interface Attributes {
   clear: number;
 }
 
-/** Reads the options in order: of two that contradict each other the later one holds. */
+const known = new Map<string, MountOptions>();
+
+/**
+ * Reads the options in order: of two that contradict each other the later one holds. The same are read once: engines give
+ * the same to the file systems that every container has.
+ */
 export function parseMountOptions(options: readonly string[]): MountOptions {
+  const text = JSON.stringify(options);
+  const before = known.get(text);
+  if (before !== undefined) return before;
+  const parsed = parse(options);
+  known.set(text, parsed);
+  return parsed;
+}
+
+function parse(options: readonly string[]): MountOptions {
   const parsed = noOptions();
   for (const option of options) {
     if (!readFlag(parsed, option) && option !== "") parsed.data.push(option);
@@ -57,7 +75,7 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
   return parsed;
 }
 
-function noOptions(): MountOptions {
+function noOptions(): Draft {
   return {
     attributes: { set: 0, clear: 0 },
     recursive: { set: 0, clear: 0 },
@@ -76,7 +94,7 @@ function noOptions(): MountOptions {
   };
 }
 
-function readFlag(parsed: MountOptions, option: string): boolean {
+function readFlag(parsed: Draft, option: string): boolean {
   return (
     readAttribute(parsed.attributes, option) ||
     (option.startsWith("r") && readAttribute(parsed.recursive, option.slice(1))) ||
@@ -142,7 +160,7 @@ function attributeChange(option: string): [number, number] | undefined {
   }
 }
 
-function readPropagation(parsed: MountOptions, option: string): boolean {
+function readPropagation(parsed: Draft, option: string): boolean {
   const type = propagationType(option);
   if (type === undefined) return false;
   parsed.propagation.push(type);
@@ -170,7 +188,7 @@ export function propagationType(name: string): { type: number; recursive: boolea
 }
 
 /** crun's forms with "r" mean the same: a superblock has nothing below it. */
-function readSuperblockFlag(parsed: MountOptions, option: string): boolean {
+function readSuperblockFlag(parsed: Draft, option: string): boolean {
   switch (option) {
     case "defaults":
     case "loud":
@@ -201,7 +219,7 @@ function readSuperblockFlag(parsed: MountOptions, option: string): boolean {
   }
 }
 
-function readExtension(parsed: MountOptions, option: string): boolean {
+function readExtension(parsed: Draft, option: string): boolean {
   switch (option) {
     case "bind":
     case "rbind":
@@ -232,7 +250,7 @@ function readExtension(parsed: MountOptions, option: string): boolean {
 }
 
 /** crun: `idmap=uids=0-1000-10#10-2000-5;gids=0-1000-10`. */
-function readIdmap(parsed: MountOptions, option: string): boolean {
+function readIdmap(parsed: Draft, option: string): boolean {
   if (!option.startsWith("idmap=") && !option.startsWith("ridmap=")) return false;
   const at = option.indexOf("=");
   parsed.idmap = option.startsWith("r") ? "ridmap" : "idmap";
@@ -243,8 +261,5 @@ function readIdmap(parsed: MountOptions, option: string): boolean {
 /** True when the owners of files are to be shown through a mapping. */
 export function isIdmapped({ options, uidMappings, gidMappings }: Mount): boolean {
   if (uidMappings !== undefined || gidMappings !== undefined) return true;
-  return (options ?? []).some(
-    (option) =>
-      option === "idmap" || option === "ridmap" || option.startsWith("idmap=") || option.startsWith("ridmap="),
-  );
+  return parseMountOptions(options ?? []).idmap !== "";
 }

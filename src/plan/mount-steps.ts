@@ -14,7 +14,7 @@ import {
   OPEN_TREE_CLONE,
 } from "../abi/mount.ts";
 import { propertyOf } from "../errors.ts";
-import { add, type Label, type Program, type Slot, type SlotTable, type Step, slot, struct } from "./step.ts";
+import { add, addAll, type Label, type Program, type Slot, type SlotTable, type Step, slot, struct } from "./step.ts";
 
 /** For whom steps are made: the words of their errors. */
 export interface Origin {
@@ -128,11 +128,10 @@ export function makeFileSystem(program: Program, table: SlotTable, system: FileS
   configure(program, context, [...source, ...system.data], origin);
   if (system.label !== undefined) labelSystem(program, context, system.label, origin);
   const told = { fsContext: context, ...origin };
-  add(
-    program,
+  addAll(program, [
     { call: "fsconfig", args: [context, FSCONFIG_CMD_CREATE, 0, 0, 0], ...told },
     { call: "fsmount", args: [context, FSMOUNT_CLOEXEC, system.attributes], into: mount, ...told },
-  );
+  ]);
   closeFd(program, context);
   return mount;
 }

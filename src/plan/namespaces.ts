@@ -16,7 +16,7 @@ import {
 import type { Namespace, NamespaceType } from "../spec/types.ts";
 import { utf8 } from "../text.ts";
 import type { PlanContext } from "./context.ts";
-import { add, bytes, label, type Program, place, reply, type Slot, slot, struct } from "./step.ts";
+import { add, addAll, bytes, label, type Program, place, reply, type Slot, slot, struct } from "./step.ts";
 
 /** The flag of clone(2), setns(2) and unshare(2) for a type of namespace. */
 export function namespaceFlag(type: NamespaceType): number {
@@ -146,7 +146,7 @@ function planClone(context: PlanContext, flags: number, cgroup: Slot | undefined
     pointer: "/linux/namespaces",
     says: cgroup === undefined ? undefined : CGROUP_REFUSALS,
   });
-  add(context.unshare, reply(context.slots), { call: "exit_group", args: [0], what: "end the first agent" });
+  addAll(context.unshare, [reply(context.slots), { call: "exit_group", args: [0], what: "end the first agent" }]);
   place(context.unshare, child);
   add(context.unshare, { call: "close", args: [context.lock], what: "leave the lock to tsrun" });
   // Nothing of the host may be reachable from here once the container's file system is (CVE-2024-21626).
@@ -174,12 +174,11 @@ function planInNewNamespaces(context: PlanContext, namespaces: readonly Namespac
 
 /** In a new user namespace the init has all capabilities, but still the ids of who made it. */
 export function planBecomeRoot(program: Program): void {
-  add(
-    program,
+  addAll(program, [
     { call: "setgroups", args: [0, 0], tolerate: ["EPERM"], what: "drop the caller's groups" },
     { call: "setresgid", args: [0, 0, 0], what: "become group 0 of the user namespace", pointer: "/linux/gidMappings" },
     { call: "setresuid", args: [0, 0, 0], what: "become user 0 of the user namespace", pointer: "/linux/uidMappings" },
-  );
+  ]);
 }
 
 /** time_namespaces(7): offsets can be written as long as the namespace has no process; then the init moves in. */
@@ -195,18 +194,16 @@ function planTimeOffsets(context: PlanContext): void {
   const pointer = "/linux/timeOffsets";
   const written = utf8(content);
   const what = "write the offsets of the time namespace";
-  add(
-    context.build,
+  addAll(context.build, [
     { call: "unshare", args: [CLONE_NEWTIME], what: "create the time namespace", pointer: "/linux/namespaces" },
     { call: "openat", args: [AT_FDCWD, "/proc/self/timens_offsets", O_WRONLY, 0], into: file, what, pointer },
-  );
+  ]);
   if (written.length > 0)
     add(context.build, { call: "write", args: [file, bytes(written), written.length], what, pointer });
-  add(
-    context.build,
+  addAll(context.build, [
     { call: "close", args: [file], what },
     { call: "openat", args: [AT_FDCWD, "/proc/self/ns/time_for_children", O_RDONLY, 0], into: namespace, what },
     { call: "setns", args: [namespace, CLONE_NEWTIME], what: "enter the time namespace", pointer },
     { call: "close", args: [namespace], what },
-  );
+  ]);
 }

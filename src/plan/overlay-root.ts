@@ -4,7 +4,7 @@ import { S_IFREG } from "../abi/stat.ts";
 import type { PlanContext } from "./context.ts";
 import { attachMount, changeAttributes, cloneTree, closeFd, makeFileSystem, type Origin } from "./mount-steps.ts";
 import { openInRoot } from "./paths.ts";
-import { add, label, place, type Slot, slot } from "./step.ts";
+import { add, addAll, label, place, type Slot, slot } from "./step.ts";
 
 /** A root file system made of the host's own: its files as the lower layers of overlays, and an upper layer. */
 export interface OverlayRoot {
@@ -76,11 +76,10 @@ function enterStorage(context: PlanContext, { keep }: OverlayRoot): void {
       ...origin,
     });
   }
-  add(
-    build,
+  addAll(build, [
     { call: "fchdir", args: [storage], ...origin },
     { call: "mkdirat", args: [AT_FDCWD, "work", 0o700], ...origin },
-  );
+  ]);
   closeFd(build, storage);
 }
 

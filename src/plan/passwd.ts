@@ -3,7 +3,7 @@ import { RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "../abi/openat2.ts";
 import { S_IFMT, S_IFREG, statLayout } from "../abi/stat.ts";
 import type { Arch } from "../abi/syscalls.ts";
 import { openAt } from "./paths.ts";
-import { add, addressOf, type Program, type Slot, type SlotTable, slot } from "./step.ts";
+import { add, addressOf, numberedSlot, type Program, type Slot, type SlotTable, slot } from "./step.ts";
 
 /** What the container has as /etc/passwd. */
 export interface Passwd {
@@ -38,7 +38,7 @@ const PASSWD = "/etc/passwd";
 /** Asks what was opened, if anything was. */
 function planLook(program: Program, slots: SlotTable, descriptor: Slot, arch: Arch): () => boolean {
   const { words, mode, size } = statLayout(arch);
-  const word = (index: number): Slot => ({ kind: "slot", name: `stat of ${PASSWD}, word ${index}`, index });
+  const word = (index: number): Slot => numberedSlot(`stat of ${PASSWD}, word ${index}`, index);
   const first = slots.next;
   slots.next += words;
   const modeSlot = word(first + mode);

@@ -10,6 +10,7 @@ import {
   addressOf,
   bytes,
   label,
+  numberedSlot,
   type Slot,
   type Step,
   slot,
@@ -95,9 +96,7 @@ test("addresses, null pointers, sockets", () => {
   expect(printed("connect", root, bytes(unixAddress("/run/a")), 110)).toBe(
     'connect(<rootfs>, {sa_family=AF_UNIX, sun_path="/run/a"}, 110)',
   );
-  expect(printed("write", socket, addressOf({ kind: "slot", name: "slots", index: 0 }), 80)).toBe(
-    "write(<socket>, <slots>, 80)",
-  );
+  expect(printed("write", socket, addressOf(numberedSlot("slots", 0)), 80)).toBe("write(<socket>, <slots>, 80)");
 });
 
 test("a call without a format of its own", () => {

@@ -3,7 +3,7 @@ import { FSCONFIG_CMD_CREATE, FSMOUNT_CLOEXEC, FSOPEN_CLOEXEC } from "../abi/mou
 import { RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV } from "../abi/openat2.ts";
 import type { Extras, Origin } from "./mount-steps.ts";
 import { openAt } from "./paths.ts";
-import { add, label, type Program, place, type Slot, type SlotTable, slot } from "./step.ts";
+import { add, addAll, label, type Program, place, type Slot, type SlotTable, slot } from "./step.ts";
 
 /**
  * A procfs of our own that is mounted nowhere, so that nothing in the container's mount tree can send a write elsewhere
@@ -20,12 +20,11 @@ export function planPrivateProc(program: Program, slots: SlotTable): Slot {
   const done = label();
   const what = "open a private procfs";
   const refusal = { tolerate: ["EPERM", "EACCES"] as const, onTolerated: fallback, what };
-  add(
-    program,
+  addAll(program, [
     { call: "fsopen", args: ["proc", FSOPEN_CLOEXEC], into: context, ...refusal },
     { call: "fsconfig", args: [context, FSCONFIG_CMD_CREATE, 0, 0, 0], ...refusal },
     { call: "fsmount", args: [context, FSMOUNT_CLOEXEC, 0], into: procfs, ...refusal, onPositive: done },
-  );
+  ]);
   place(program, fallback);
   const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   add(program, { call: "openat", args: [AT_FDCWD, "/proc", flags, 0], into: procfs, what });

@@ -30,7 +30,19 @@ import {
   planCapabilitySets,
 } from "./capabilities.ts";
 import { openDestination, openInRoot } from "./paths.ts";
-import { add, bytes, CAUSE, label, type Program, place, type Slot, type SlotTable, slot, struct } from "./step.ts";
+import {
+  add,
+  addAll,
+  bytes,
+  CAUSE,
+  label,
+  type Program,
+  place,
+  type Slot,
+  type SlotTable,
+  slot,
+  struct,
+} from "./step.ts";
 
 /** What the planners of one process share, be it the container's first or one that exec adds. */
 export interface ProcessContext {
@@ -81,12 +93,11 @@ export function planOomScore(
   const score = String(oomScoreAdj);
   const origin = { what: `set the OOM score adjustment ${score}`, pointer: `${pointer}/oomScoreAdj` };
   const hint = "to go below what the caller has takes CAP_SYS_RESOURCE: leave it out, or start tsrun with it";
-  add(
-    program,
+  addAll(program, [
     { call: "openat", args: [AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0], into: file, ...origin },
     { call: "write", args: [file, bytes(utf8(score)), score.length], ...origin, hint },
     { call: "close", args: [file], ...origin },
-  );
+  ]);
 }
 
 /**
@@ -154,8 +165,7 @@ export function planSessionKeyring(program: Program, slots: SlotTable, id: strin
   const keyring = slot(slots, "session keyring");
   const permissions = KEY_POS_ALL | KEY_USR_VIEW | KEY_USR_READ | KEY_USR_SEARCH | KEY_USR_LINK;
   const done = label();
-  add(
-    program,
+  addAll(program, [
     {
       call: "keyctl",
       args: [KEYCTL_JOIN_SESSION_KEYRING, `_ses.${id}`, 0, 0, 0],
@@ -170,7 +180,7 @@ export function planSessionKeyring(program: Program, slots: SlotTable, id: strin
       tolerate: ["EPERM", "EACCES", "ENOSYS"],
       what: "let the user of the process search the session keyring",
     },
-  );
+  ]);
   place(program, done);
 }
 
@@ -343,8 +353,7 @@ function planUser(context: ProcessContext, uid: number): void {
   // Without a group that the process has not anyway, nothing is lost when the kernel refuses.
   const mayBeDenied = noSetgid || facts.inUserNamespace;
   const mayFail = groups.every((group) => group === gid) && mayBeDenied;
-  add(
-    identity,
+  addAll(identity, [
     {
       call: "setgroups",
       args: [groups.length, groups.length === 0 ? 0 : bytes(list)],
@@ -357,7 +366,7 @@ function planUser(context: ProcessContext, uid: number): void {
     },
     { call: "setresgid", args: [gid, gid, gid], what: `become group ${gid}`, pointer: `${pointer}/user/gid` },
     { call: "setresuid", args: [uid, uid, uid], what: `become user ${uid}`, pointer: `${pointer}/user/uid` },
-  );
+  ]);
 }
 
 /** The limit of the config, or the one that tsrun was started with: Bun raised its own. */

@@ -1,4 +1,4 @@
-import { add, type Program, program, type Slot, type SlotTable, slot, socket, space } from "./step.ts";
+import { addAll, type Program, program, type Slot, type SlotTable, slot, socket, space } from "./step.ts";
 
 /** What one reading can bring. */
 export const READ_LIMIT = 4096;
@@ -14,8 +14,7 @@ export function planRead(slots: SlotTable, fd: Slot, offset?: number): { reading
   const count = slot(slots, "bytes read");
   const room = space(READ_MESSAGE);
   const what = `read ${fd.name}`;
-  add(
-    reading,
+  addAll(reading, [
     {
       call: offset === undefined ? "read" : "pread64",
       args: offset === undefined ? [fd, room, READ_LIMIT] : [fd, room, READ_LIMIT, offset],
@@ -24,6 +23,6 @@ export function planRead(slots: SlotTable, fd: Slot, offset?: number): { reading
       what,
     },
     { call: "write", args: [socket, room, READ_MESSAGE], what: "send what was read" },
-  );
+  ]);
   return { reading, count };
 }

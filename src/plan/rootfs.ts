@@ -5,7 +5,7 @@ import { hasMountNamespace, hasUserNamespace, type PlanContext } from "./context
 import { isIdmapped, propagationType } from "./mount-options.ts";
 import { attachMount, changeAttributes, cloneTree, closeFd, type Origin } from "./mount-steps.ts";
 import { planOverlayRoot } from "./overlay-root.ts";
-import { add, CAUSE, label, type Program, place, type Slot, slot } from "./step.ts";
+import { add, addAll, CAUSE, label, type Program, place, type Slot, slot } from "./step.ts";
 
 /**
  * Who opens what lies outside the container.
@@ -81,8 +81,7 @@ function checkRootfs(context: PlanContext, path: string, origin: Origin): void {
   const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   const symlink = "invalid rootfs: not an absolute path, or a symlink (root.path)";
   const missing = `invalid rootfs: stat ${path}: ${CAUSE} (root.path)`;
-  add(
-    context.prepare,
+  addAll(context.prepare, [
     { call: "openat", args: [AT_FDCWD, path, flags, 0], into: found, ...origin, says: { "*": missing } },
     {
       call: "openat",
@@ -91,7 +90,7 @@ function checkRootfs(context: PlanContext, path: string, origin: Origin): void {
       ...origin,
       says: { ENOTDIR: symlink, ELOOP: symlink },
     },
-  );
+  ]);
   closeFd(context.prepare, found);
   closeFd(context.prepare, plain);
 }
@@ -129,8 +128,7 @@ function cloneRoot(program: Program, context: PlanContext, from: Slot | string, 
 function openTarget(context: PlanContext, target: Slot, path: string, origin: Origin): void {
   const done = label();
   const flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-  add(
-    context.build,
+  addAll(context.build, [
     {
       call: "openat",
       args: [AT_FDCWD, path, flags, 0],
@@ -141,7 +139,7 @@ function openTarget(context: PlanContext, target: Slot, path: string, origin: Or
       ...origin,
     },
     { call: "openat", args: [AT_FDCWD, "/", flags, 0], into: target, ...origin },
-  );
+  ]);
   place(context.build, done);
 }
 
@@ -169,8 +167,7 @@ function planPivotRoot(context: PlanContext): void {
   };
   const leave = { what: "let go of the host's file systems" };
   const flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  add(
-    enter,
+  addAll(enter, [
     { call: "openat", args: [AT_FDCWD, "/", flags, 0], into: old, ...leave },
     { call: "fchdir", args: [rootfs], ...pivot },
     { call: "pivot_root", args: [".", "."], ...pivot },
@@ -179,7 +176,7 @@ function planPivotRoot(context: PlanContext): void {
     { call: "mount", args: [0, ".", 0, MS_SLAVE | MS_REC, 0], ...leave },
     { call: "umount2", args: [".", MNT_DETACH], ...leave },
     { call: "chdir", args: ["/"], what: 'enter "/"' },
-  );
+  ]);
   closeFd(enter, old);
 }
 
@@ -205,12 +202,11 @@ function planMoveRoot(context: PlanContext): void {
 
 function planChroot(context: PlanContext, root: Slot): void {
   const origin = { what: "enter the root file system", pointer: "/root/path" };
-  add(
-    context.enter,
+  addAll(context.enter, [
     { call: "fchdir", args: [root], ...origin },
     { call: "chroot", args: ["."], ...origin },
     { call: "chdir", args: ["/"], ...origin },
-  );
+  ]);
 }
 
 function planRootAttributes(context: PlanContext): void {

@@ -1,7 +1,7 @@
 /** The sockets that a container has to do with besides its terminal: an engine's, and the one on which start finds it. */
 import { O_CLOEXEC } from "../abi/fcntl.ts";
 import type { PlanContext } from "./context.ts";
-import { add, bytes, type Program, type Slot, type SlotTable, slot } from "./step.ts";
+import { addAll, bytes, type Program, type Slot, type SlotTable, slot } from "./step.ts";
 import { planSendDescriptor, unixAddress } from "./terminal.ts";
 
 const SOCK_STREAM = 1;
@@ -13,11 +13,10 @@ export function planConnect(plan: PlanContext, path: string, what: string): Slot
   const console = slot(plan.slots, what);
   const address = unixAddress(path);
   const doing = `connect to the ${what} ${JSON.stringify(path)}`;
-  add(
-    plan.prepare,
+  addAll(plan.prepare, [
     { call: "socket", args: [AF_UNIX, SOCK_STREAM, 0], into: console, what: doing },
     { call: "connect", args: [console, bytes(address), address.length], what: doing },
-  );
+  ]);
   return console;
 }
 
@@ -26,12 +25,11 @@ export function planListen(plan: PlanContext, path: string): void {
   const listening = slot(plan.slots, "listening socket");
   const address = unixAddress(path);
   const what = `listen on ${JSON.stringify(path.slice(path.lastIndexOf("/") + 1))} in the state directory`;
-  add(
-    plan.prepare,
+  addAll(plan.prepare, [
     { call: "socket", args: [AF_UNIX, SOCK_SEQPACKET, 0], into: listening, what },
     { call: "bind", args: [listening, bytes(address), address.length], what },
     { call: "listen", args: [listening, 1], what },
-  );
+  ]);
   plan.listening = listening;
 }
 
@@ -45,16 +43,14 @@ export function planSendPidfd(
   const pidfd = slot(plan.slots, "pidfd");
   const address = unixAddress(path);
   const what = `connect to the pidfd socket ${JSON.stringify(path)}`;
-  add(
-    plan.attach,
+  addAll(plan.attach, [
     { call: "socket", args: [AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0], into: connection, what },
     { call: "connect", args: [connection, bytes(address), address.length], what },
     { call: "pidfd_open", args: [pid, 0], into: pidfd, what: "open a pidfd of the process" },
-  );
+  ]);
   planSendDescriptor(plan.attach, plan.slots, connection, pidfd, "pidfd", "");
-  add(
-    plan.attach,
+  addAll(plan.attach, [
     { call: "close", args: [pidfd], what: "close the pidfd" },
     { call: "close", args: [connection], what: "close the pidfd socket" },
-  );
+  ]);
 }

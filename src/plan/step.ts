@@ -51,9 +51,9 @@ export interface Slot {
   readonly name: string;
   readonly index: number;
   /** Known as soon as the program that computes it has replied; from then on the encoder uses it as an immediate. */
-  value?: number;
+  value: number | undefined;
   /** The struct that holds the slot as one of its words: the step that computes it writes there, and nowhere else. */
-  home?: Data;
+  home: Data | undefined;
 }
 
 /** A place in a program to jump to. */
@@ -124,9 +124,38 @@ export function program(name: string, options: { silent?: boolean; closesLater?:
   return { name, steps: [], silent: options.silent ?? false, closesLater: options.closesLater ?? false };
 }
 
-export function add(program: Program, ...steps: Step[]): void {
-  for (let i = 0; i < steps.length; i++) program.steps.push(steps[i]!);
+export function add(program: Program, step: Step): void {
+  program.steps.push(complete(step));
 }
+
+/**
+ * The step with all properties, in one order, whatever its maker names: what reads steps one after the other finds each
+ * property where the last step had it, which is most of the time that encoding takes.
+ */
+export function complete(step: Step): Step {
+  return { ...EVERY_PROPERTY, ...step };
+}
+
+export function addAll(program: Program, steps: readonly Step[]): void {
+  for (let i = 0; i < steps.length; i++) add(program, steps[i]!);
+}
+
+const EVERY_PROPERTY: Required<Step> = {
+  call: "getpid",
+  args: [],
+  what: "",
+  pointer: undefined,
+  into: undefined,
+  tolerate: undefined,
+  retry: undefined,
+  onPositive: undefined,
+  onZero: undefined,
+  onTolerated: undefined,
+  says: undefined,
+  hint: undefined,
+  fsContext: undefined,
+  explain: undefined,
+};
 
 /** Numbers slots from 3: the first three words of the area are what tells a reply from an error report. */
 export interface SlotTable {
@@ -140,7 +169,12 @@ export function slotTable(): SlotTable {
 }
 
 export function slot(table: SlotTable, name: string): Slot {
-  return { kind: "slot", name, index: table.next++ };
+  return numberedSlot(name, table.next++);
+}
+
+/** Of a number that something else has given out: a table in C (fstat), a range kept free. */
+export function numberedSlot(name: string, index: number): Slot {
+  return { kind: "slot", name, index, value: undefined, home: undefined };
 }
 
 export function label(): Label {
@@ -158,7 +192,11 @@ export function place(program: Program, label: Label): void {
  */
 export function struct(type: StructType, ...words: Word[]): Data {
   const made: Data = { kind: "words", type, words };
-  for (const word of words) if (typeof word === "object" && word.kind === "slot") word.home ??= made;
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!;
+    if (typeof word === "number" || typeof word === "string" || typeof word === "bigint") continue;
+    if (word.kind === "slot") word.home ??= made;
+  }
   return made;
 }
 
@@ -191,7 +229,7 @@ export function beside(of: Slot | "socket", by: number): Data {
 
 /** The step that sends all slots of `table` to tsrun: what every program ends with, unless it is silent. */
 export function reply(table: SlotTable): Step {
-  const first: Slot = { kind: "slot", name: "slots", index: 0 };
+  const first = numberedSlot("slots", 0);
   return { call: "write", args: [socket, addressOf(first), table.next * 8], what: "reply" };
 }
 

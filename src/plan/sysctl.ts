@@ -4,7 +4,7 @@ import { utf8 } from "../text.ts";
 import type { PlanContext } from "./context.ts";
 import { openAt } from "./paths.ts";
 import { planPrivateProc } from "./private-proc.ts";
-import { add, bytes, slot } from "./step.ts";
+import { add, addAll, bytes, slot } from "./step.ts";
 
 /** Kernel parameters of the container's namespaces, written through a procfs that the container cannot reach. */
 export function planSysctl(context: PlanContext): void {
@@ -18,11 +18,10 @@ export function planSysctl(context: PlanContext): void {
     const resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
     const data = utf8(value);
     openAt(context.build, file, procfs, `sys/${sysctlPath(name)}`, { flags: O_WRONLY, resolve }, { what, pointer });
-    add(
-      context.build,
+    addAll(context.build, [
       { call: "write", args: [file, bytes(data), data.length], what, pointer },
       { call: "close", args: [file], what },
-    );
+    ]);
   }
   if (procfs === context.procfs.mount) return;
   add(context.build, { call: "close", args: [procfs], what: "close the private procfs" });

@@ -7,7 +7,7 @@ import type { Process } from "../spec/types.ts";
 import { utf8 } from "../text.ts";
 import { attachMount, cloneTree } from "./mount-steps.ts";
 import { openAt, openInRoot } from "./paths.ts";
-import { add, type Program, type Slot, type SlotTable, slot, struct } from "./step.ts";
+import { add, addAll, type Program, type Slot, type SlotTable, slot, struct } from "./step.ts";
 
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
@@ -41,8 +41,7 @@ export function planTerminal(program: Program, context: TerminalContext): void {
   // By the mount's descriptor nothing else can be opened, a device that a racer has put there for example.
   const [directory, name] = devpts === undefined ? [rootfs, "dev/pts/ptmx"] : [devpts, "ptmx"];
   openAt(program, master, directory, name, opening, origin, { hint });
-  add(
-    program,
+  addAll(program, [
     { call: "ioctl", args: [master, TIOCSPTLCK, struct("int", 0)], what: "unlock the terminal", pointer },
     {
       call: "ioctl",
@@ -51,7 +50,7 @@ export function planTerminal(program: Program, context: TerminalContext): void {
       what: "open the terminal of /dev/pts/ptmx",
       pointer,
     },
-  );
+  ]);
   if (process.consoleSize !== undefined) planConsoleSize(program, context, master);
   add(program, {
     call: "fchown",
@@ -66,13 +65,12 @@ export function planTerminal(program: Program, context: TerminalContext): void {
   for (const fd of [0, 1, 2]) {
     add(program, { call: "dup3", args: [terminal, fd, 0], what: `make the terminal descriptor ${fd}`, pointer });
   }
-  add(
-    program,
+  addAll(program, [
     { call: "close", args: [terminal], what: "close the terminal" },
     { call: "close", args: [master], what: "close ptmx" },
     // It leads to a process of the host, which may wait for its end.
     { call: "close", args: [context.console], what: "close the console socket" },
-  );
+  ]);
 }
 
 function planConsoleSize(program: Program, { process, pointer }: TerminalContext, master: Slot): void {
@@ -98,19 +96,17 @@ function planConsole(program: Program, { slots, rootfs, pointer }: TerminalConte
   openInRoot(program, directory, rootfs, "/dev", { what, pointer: where }, {}, O_DIRECTORY);
   const node = [directory, "console", S_IFREG | 0o600, 0];
   const flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
-  add(
-    program,
+  addAll(program, [
     { call: "mknodat", args: node, tolerate: ["EEXIST"], what, pointer: where },
     { call: "openat", args: [directory, "console", flags, 0], into: target, what, pointer: where },
-  );
+  ]);
   cloneTree(program, mount, { from: terminal, path: "", recursive: false }, { what, pointer: where });
   attachMount(program, mount, target, { what, pointer: where });
-  add(
-    program,
+  addAll(program, [
     { call: "close", args: [mount], what },
     { call: "close", args: [target], what },
     { call: "close", args: [directory], what },
-  );
+  ]);
 }
 
 /**
@@ -130,12 +126,11 @@ export function planSendDescriptor(
   const copy = slot(slots, `copy of ${fd.name}`);
   const control = struct("cmsg_rights", CMSG_LEN_4, SOL_SOCKET + SCM_RIGHTS * 0x100000000, copy);
   const header = struct("msghdr", 0, 0, struct("iovec", name, name.length), 1, control, CMSG_SPACE_4, 0);
-  add(
-    program,
+  addAll(program, [
     { call: "dup", args: [fd], into: copy, what: `copy ${fd.name}`, pointer },
     { call: "sendmsg", args: [console, header, MSG_NOSIGNAL], what: `send ${fd.name} to the socket`, pointer },
     { call: "close", args: [copy], what: `close the copy of ${fd.name}` },
-  );
+  ]);
 }
 
 const MSG_NOSIGNAL = 0x4000;

@@ -88,6 +88,7 @@ export function testContext(config: Partial<Config> = {}, facts: Partial<HostFac
   return {
     config: { ociVersion: "1.3.0", root: { path: "rootfs" }, ...config, linux } as Config,
     id: "test",
+    namespaceTypes: new Set(linux.namespaces?.map(({ type }) => type)),
     bundle: "/bundle",
     rootfsPath: "/bundle/rootfs",
     facts: testFacts(facts),

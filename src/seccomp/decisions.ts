@@ -145,6 +145,7 @@ function noteOperations(
 
 /** An unconditional rule decides wherever it stands, as with libseccomp. */
 function decide(before: Decision, rules: readonly Rule[], last: Rule): Decision {
+  if (before.length === 0 && rules.length === 1) return rules[0]!.conditions.length === 0 ? rules : [rules[0]!, last];
   const all = [...before.filter((rule) => rule !== last), ...rules];
   const unconditional = all.find(({ conditions }) => conditions.length === 0);
   return unconditional === undefined ? [...all, last] : [unconditional];

@@ -15,7 +15,7 @@ import {
  * there before what jumps, and every distance is known at once.
  */
 export interface Emitter {
-  /** Code and jumps of each instruction, the last one of the program first; and its k. */
+  /** Code and jumps of each instruction, the last one of the program first; and its k: 32 bits with a sign, arrays of which are faster. */
   readonly codes: number[];
   readonly ks: number[];
   /** What returns return. */
@@ -112,7 +112,7 @@ function codeOf(op: TestOp): number {
 
 function emit({ codes, ks }: Emitter, code: number, k: number): Block {
   codes.push(code);
-  return ks.push(k) - 1;
+  return ks.push(k | 0) - 1;
 }
 
 /** The program that begins with `first`, the last that was emitted, as struct sock_filter[], little-endian. */
@@ -120,7 +120,7 @@ export function finish(emitter: Emitter, first: Block): Uint8Array {
   const { codes, ks } = emitter;
   if (isReturn(first)) nearest(emitter, first);
   const count = codes.length;
-  const words = new Uint32Array(2 * count);
+  const words = new Int32Array(2 * count);
   for (let at = 0, from = count - 1; from >= 0; from--) {
     words[at++] = codes[from]!;
     words[at++] = ks[from]!;

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { TsrunError } from "../errors.ts";
 import { defaultConfig } from "./default-config.ts";
 import { InvalidDocument } from "./fault.ts";
-import { parseConfig, parseProcess, parseResources } from "./load.ts";
+import { parseConfig, parseProcess, parseResources, parseSavedResources } from "./load.ts";
 import { config as model } from "./model/config.ts";
 
 const DEFAULT = JSON.stringify(defaultConfig(), null, 2);
@@ -23,6 +23,19 @@ function refusal(text: string): InvalidDocument {
 function message(text: string): string {
   return refusal(text).message;
 }
+
+test("of what was saved, limits with all of their digits, and device rules when they are asked for", () => {
+  const saved = (resources: string) => DEFAULT.replace(/"resources": \{[\s\S]*?\n {4}\}/, `"resources": ${resources}`);
+  const text = saved('{"memory":{"limit":9007199254740993},"devices":[{"allow":false,"access":"rwm"}]}');
+  const limits = { memory: { limit: 9007199254740993n } };
+  expect(parseSavedResources(text, false)).toEqual(limits as object);
+  expect(parseSavedResources(text, true)).toEqual({ ...limits, devices: [{ allow: false, access: "rwm" }] } as object);
+  expect(parseSavedResources(saved("{}"), true)).toEqual({});
+  expect(parseSavedResources('{"ociVersion":"1.0.2","linux":{}}', true)).toEqual({});
+  const broken = saved('{"memory":{"limit":"much"},"devices":[{"allow":1}]}');
+  expect(() => parseSavedResources(broken, false)).toThrow('linux.resources.memory.limit: found "much"');
+  expect(() => parseSavedResources("nothing", false)).toThrow(InvalidDocument);
+});
 
 const testdata = join(import.meta.dir, "testdata");
 test.each(readdirSync(testdata))("accepts what engines write: %s", (name) => {

@@ -26,10 +26,18 @@ export function parseConfig(text: string, file: string): { config: Config; warni
   return { config: document, warnings };
 }
 
-/** A configuration that was checked when it was saved: only its shape, and what depends on that, is looked at again. */
-export function parseSavedConfig(text: string): Config {
-  const value = parseJson(text, "config.json");
-  return isConfig(value) ? (value as Config) : parseConfig(text, "config.json").config;
+/**
+ * The resources in a configuration that was checked when it was saved: only their shape, and what depends on that, is
+ * looked at again. Device rules, of which there are dozens, for those who say so; the others get none.
+ */
+export function parseSavedResources(text: string, withRules: boolean): Resources {
+  const resources = resourcesIn(parseJson(text, "config.json") as Config | null, withRules);
+  return isResources(resources) ? resources : resourcesIn(parseConfig(text, "config.json").config, withRules);
+}
+
+function resourcesIn(config: Config | null, withRules: boolean): Resources {
+  const { devices, ...limits } = config?.linux?.resources ?? {};
+  return withRules && devices !== undefined ? { ...limits, devices } : limits;
 }
 
 /** The file of `exec --process`. @throws InvalidDocument with every fault. */

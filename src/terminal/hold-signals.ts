@@ -7,11 +7,11 @@ import { sys } from "../kernel/kernel.ts";
  */
 const OWN_SIGNALS = [4, 5, 6, 7, 8, 11, 13, 25, 27, 30, 31, 32, 33];
 
+const OTHERS = OWN_SIGNALS.reduce((mask, signal) => mask & ~(1n << BigInt(signal - 1)), (1n << 64n) - 1n);
+
 /** The others, one bit each. */
 export function caughtSignals(): BigUint64Array {
-  let mask = (1n << 64n) - 1n;
-  for (const signal of OWN_SIGNALS) mask &= ~(1n << BigInt(signal - 1));
-  return BigUint64Array.of(mask);
+  return BigUint64Array.of(OTHERS);
 }
 
 /**
