@@ -3,11 +3,20 @@
  * memory becomes a part of its file. Every later start maps that memory and goes on from there, see start-code.ts.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { errorMessage } from "../../src/errors.ts";
 import { addSegment, alignToHugePages, newSegmentAddress } from "./elf.ts";
 import { OPTIONS } from "./entry-stub.ts";
 import { type Piece, readAt, readMemory } from "./process-memory.ts";
-import { type FrozenProcess, type Mapping, START_SIZE, startSegment, withoutLoader } from "./warm-start.ts";
-import { prepareWarmUp } from "./warm-up.ts";
+import {
+  type FrozenProcess,
+  type Mapping,
+  START_SIZE,
+  startSegment,
+  type WriteList,
+  withoutLoader,
+} from "./warm-start.ts";
+import { prepareWarmUp, recordedLines } from "./warm-up.ts";
+import { recordWrites } from "./write-lists.ts";
 
 const MAP_PRIVATE = 0x02;
 const MAP_FIXED = 0x10;
@@ -28,6 +37,13 @@ const NR_PAUSE = 34;
 const PATIENCE_MS = 20_000;
 
 /**
+ * Bytes that are made before garbage is collected for the first time: not while the program is warmed up, which makes half of
+ * that. What a collection frees lies scattered, and a command that puts its objects there writes to a fifth more pages than one that
+ * goes on behind the last object.
+ */
+const FIRST_COLLECTION = 48 * 2 ** 20;
+
+/**
  * What a program that is frozen is told. For all of its later lives: collect garbage without threads, for there are none;
  * do without libc's rseq(2), which the kernel would have to be told of again; bind every function now, for what binds them
  * later saves as much of the processor's state as there was in the beginning; and what every program is told.
@@ -38,6 +54,7 @@ const ENVIRONMENT = {
   BUN_JSC_numberOfGCMarkers: "1",
   GLIBC_TUNABLES: "glibc.pthread.rseq=0",
   LD_BIND_NOW: "1",
+  BUN_JSC_largeHeapSize: String(FIRST_COLLECTION),
 };
 
 /**
@@ -55,11 +72,28 @@ export function addWarmStart(original: Uint8Array, folder: string): Uint8Array {
   writeFileSync(path, freezing.file, { mode: 0o755 });
   const { pieces, ...process } = freezeProgram(path, address);
   const mappings = mappingsOf(pieces, freezing.offset + START_SIZE);
-  const frozen = enter({ ...process, mappings });
-  return new Uint8Array(Buffer.concat([frozen.file, ...pieces.map(({ content }) => content)]));
+  const complete = (lists: readonly WriteList[]) => {
+    const frozen = enter({ ...process, mappings, lists });
+    return new Uint8Array(Buffer.concat([frozen.file, ...pieces.map(({ content }) => content)]));
+  };
+  const frozen = `${folder}/frozen`;
+  writeFileSync(frozen, complete([]), { mode: 0o755 });
+  return complete(listsOf(frozen, `${path}-warm-up`, mappings));
 }
 
-type Frozen = Omit<FrozenProcess, "mappings"> & { readonly pieces: readonly Piece[] };
+/** Without them the program is a little slower, and otherwise the same. */
+function listsOf(program: string, folder: string, mappings: readonly Mapping[]): WriteList[] {
+  const recorded = recordedLines(folder);
+  try {
+    return recordWrites(program, recorded, mappings, `${folder}/log`);
+  } catch (error) {
+    for (const { command, line } of recorded) if (command === "delete") Bun.spawnSync([program, ...line]);
+    console.error(`build: tsrun is a little slower, for it is not known what commands write: ${errorMessage(error)}`);
+    return [];
+  }
+}
+
+type Frozen = Omit<FrozenProcess, "mappings" | "lists"> & { readonly pieces: readonly Piece[] };
 
 /** `end`: of what the program's own segments are. */
 function freezeProgram(path: string, end: number): Frozen {

@@ -2,7 +2,7 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { BARRIER_SIZE } from "./start-code.ts";
 
-const PAGE = 4096;
+export const PAGE = 4096;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const PROT_EXEC = 4;
@@ -37,6 +37,19 @@ export function readMemory(pid: number, path: string, end: number): Piece[] {
     return joined(areas.flatMap((area) => piecesOf(area, path, states(area), read)));
   } finally {
     closeSync(memory);
+    closeSync(pageMap);
+  }
+}
+
+/** Pages that the process has written, and does not share with others any more: their addresses, in pages. */
+export function readWrittenPages(pid: number): number[] {
+  const pageMap = openSync(`/proc/${pid}/pagemap`, "r");
+  try {
+    return readAreas(pid).flatMap(({ start, end }) => {
+      const states = readExactly(pageMap, start / 512, (end - start) / 512);
+      return writtenPages(states).map((page) => start / PAGE + page);
+    });
+  } finally {
     closeSync(pageMap);
   }
 }
@@ -110,8 +123,8 @@ function writtenPages(states: Buffer): number[] {
   return pages;
 }
 
-/** First and last of the numbers that are not further apart than `near`. */
-function runsOf(numbers: readonly number[], near: number): [number, number][] {
+/** First and last of the ascending numbers that are not further apart than `near`. */
+export function runsOf(numbers: readonly number[], near: number): [number, number][] {
   const runs: [number, number][] = [];
   for (const number of numbers) {
     const last = runs.at(-1);

@@ -20,16 +20,21 @@ test.skipIf(!canAssemble("x86-64"))("the machine code is what its listing says (
 
 const kernel = resolve(import.meta.dir, "../../src/kernel");
 
+const ROOM = 2 ** 20;
+
 /** What it does is said by its first argument. */
 const PROGRAM = `
   import { sys } from "${kernel}/kernel.ts";
   import { environment, freeze, isToFreeze, programArguments, startCold } from "${kernel}/warm-start.ts";
   const start = { kind: "cold" };
+  const room = new Uint8Array(${ROOM}).fill(1);
   if (isToFreeze()) {
     start.kind = "warm";
     freeze();
   }
   const args = programArguments();
+  // One of the commands that the build looks at.
+  if (args.includes("run")) room.fill(2);
   const bytes = Buffer.from(JSON.stringify({ start: start.kind, args, env: environment(), ...answer() }));
   sys("write", 1, bytes, bytes.length);
   sys("exit_group", 0);
@@ -191,6 +196,20 @@ describe.skipIf(nativeArch !== "x86-64")("a frozen program (x86-64 only)", () =>
   test("starts cold where it cannot open itself", () => {
     const other = changed("no-proc", Buffer.from("/proc/self/exe\0tsrun"), Buffer.from("/proc/self/exf"));
     expect(answer(`exec ${other}`).start).toBe("cold");
+  });
+
+  test.skipIf(Bun.which("strace") === null)("is given what a command is known to write (needs strace)", () => {
+    const given = (...words: string[]) => {
+      const { stderr } = Bun.spawnSync(["strace", "-e", "trace=madvise", program(), ...words]);
+      const calls = stderr.toString().matchAll(/^madvise\(0x\w+, (\d+), (?:MADV_POPULATE_WRITE|0x17.*)\) += 0$/gm);
+      return [...calls].reduce((sum, [, length]) => sum + Number(length), 0);
+    };
+    const others = given();
+    expect(others).toBeGreaterThan(0);
+    expect(given("run")).toBeGreaterThanOrEqual(others + ROOM);
+    expect(given("--root", "/run/x", "run", "name")).toBe(given("run"));
+    // Names that begin alike, and commands that no list is for.
+    expect(["ru", "running", "--run", ""].map((word) => given(word))).toEqual([others, others, others, others]);
   });
 
   describe.skipIf(Bun.which("strace") === null)("where its memory cannot be mapped (needs strace)", () => {

@@ -13,10 +13,14 @@ import {
   type Segment,
 } from "./elf.ts";
 import { stubFor } from "./entry-stub.ts";
+import { PAGE } from "./process-memory.ts";
 import { NAMES, startCode } from "./start-code.ts";
 
 /** The segment with the code has this many bytes, whatever is in it: memory must not move when it is frozen. */
-export const START_SIZE = 16384;
+export const START_SIZE = 131072;
+/** What commands write comes behind the code, and what it knows. */
+const LISTS_AT = 16384;
+const LIST_SIZE = 32;
 const ENTRY_STUB_AT = START_SIZE - 2048;
 const HEADERS_AT = START_SIZE - 1024;
 const MAPPING_SIZE = 32;
@@ -30,6 +34,14 @@ export interface Mapping {
   readonly offset: number;
 }
 
+/** What a command is known to write, so that it is made its own all at once; the one without a name is for all others. */
+export interface WriteList {
+  /** At most seven letters. */
+  readonly command: string;
+  /** First and last of each row, their addresses in pages. */
+  readonly pages: readonly (readonly [first: number, last: number])[];
+}
+
 /** A process that was stopped at `freeze`. */
 export interface FrozenProcess {
   /** What the processor has, and may be used: words like those of PROCESSOR. */
@@ -38,6 +50,7 @@ export interface FrozenProcess {
   /** Where libc keeps the id of the only thread. */
   readonly tid: number;
   readonly mappings: readonly Mapping[];
+  readonly lists: readonly WriteList[];
 }
 
 /**
@@ -82,7 +95,9 @@ export function startSegment(file: Uint8Array, address: number, frozen?: FrozenP
   for (const [i, mask] of PROCESSOR.entries()) put(NAMES.KIND + 8 * i, frozen.kind[i]! & mask);
   put(NAMES.STACK, frozen.stack);
   put(NAMES.TID, frozen.tid);
-  const room = (ENTRY_STUB_AT - code.length - NAMES.TABLE) / MAPPING_SIZE;
+  put(NAMES.LISTS, address + LISTS_AT);
+  putLists(result, address, frozen.lists);
+  const room = (LISTS_AT - code.length - NAMES.TABLE) / MAPPING_SIZE;
   if (frozen.mappings.length > room)
     throw new Error("cannot add a warm start: more pieces of memory than there is room for");
   put(NAMES.COUNT, frozen.mappings.length);
@@ -94,6 +109,28 @@ export function startSegment(file: Uint8Array, address: number, frozen?: FrozenP
     put(at + 24, mapping.offset);
   });
   return result;
+}
+
+/** Name, its bytes, where and how many pieces; behind the last one an empty one, then the pieces. */
+function putLists(segment: Buffer, address: number, lists: readonly WriteList[]): void {
+  const named = lists.filter(({ command }) => command !== "");
+  const unnamed = lists.find(({ command }) => command === "") ?? { command: "", pages: [] };
+  let end = LISTS_AT + LIST_SIZE * (named.length + 2);
+  for (const [i, { command, pages }] of [unnamed, ...named].entries()) {
+    const at = LISTS_AT + LIST_SIZE * i;
+    segment.write(command, at);
+    if (command !== "") segment.fill(0xff, at + 8, at + 8 + command.length + 1);
+    segment.writeBigUInt64LE(BigInt(address + end), at + 16);
+    segment.writeBigUInt64LE(BigInt(pages.length), at + 24);
+    // An address and a count share a word.
+    const isLong = pages.some(([first, last]) => last - first + 1 >= PAGE);
+    if (isLong || end + 8 * pages.length > ENTRY_STUB_AT)
+      throw new Error("cannot add a warm start: commands write too much");
+    for (const [first, last] of pages) {
+      segment.writeBigUInt64LE(BigInt(first * PAGE + last - first + 1), end);
+      end += 8;
+    }
+  }
 }
 
 /** The program headers for the dynamic loader: at `address`, as they say of themselves. */

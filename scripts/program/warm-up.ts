@@ -11,6 +11,7 @@ import type { WarmUpPart } from "../../src/kernel/warm-start.ts";
 import { defaultConfig } from "../../src/spec/default-config.ts";
 import type { Config, Mount } from "../../src/spec/types.ts";
 import { staticProgram } from "./static-program.ts";
+import type { Recorded } from "./write-lists.ts";
 
 /**
  * For the command lines it makes bundles in `folder`, of programs that end at once and of programs that wait. The last lines
@@ -26,6 +27,8 @@ export function prepareWarmUp(folder: string): WarmUpPart[] {
     writeBundle(`${folder}/${name}-unlimited`, name, withoutLimits(config));
   }
   writeBundle(`${folder}/default`, "true", withWarning(isRoot ? defaultConfig() : userConfig()));
+  const { resources: _, ...unlimited } = config.linux!;
+  writeBundle(`${folder}/bare`, "true", { ...config, linux: unlimited });
   for (const [name, config] of engines) writeBundle(`${folder}/${name}`, "true", config);
   writeFileSync(
     `${folder}/process.json`,
@@ -56,6 +59,7 @@ function life(folder: string, kind: string, changes: readonly string[][], others
   const [short, long] = [`tsrun-build-${process.pid}-a`, `tsrun-build-${process.pid}-b`];
   const lines = [
     ["run", "--bundle", `${folder}/true${kind}`, short],
+    ["run", "--bundle", `${folder}/bare`, short],
     // With the filter of system calls that the first has compiled.
     ["run", "--bundle", `${folder}/true${kind}`, ...pidFile, short],
     ["create", "--bundle", `${folder}/pause${kind}`, ...pidFile, long],
@@ -83,6 +87,30 @@ function life(folder: string, kind: string, changes: readonly string[][], others
     ["list"],
     ["--version"],
   ];
+}
+
+/** What is run once more when the program is frozen, to see what memory it needs: what engines call, and `--version` for the rest. */
+export function recordedLines(folder: string): Recorded[] {
+  const root = ["--root", `${folder}/state`];
+  const name = `tsrun-build-${process.pid}-c`;
+  const lines = [
+    ["run", "--bundle", `${folder}/true`, name],
+    ["run", "--bundle", `${folder}/default`, name],
+    ["create", "--bundle", `${folder}/pause`, name],
+    ["state", name],
+    ["start", name],
+    ["state", name],
+    ["exec", name, "true"],
+    ["exec", "--process", `${folder}/process.json`, "--detach", name],
+    ["ps", "--format", "json", name],
+    ["update", "--resources", `${folder}/resources.json`, name],
+    ["pause", name],
+    ["resume", name],
+    ["kill", name, "KILL"],
+    ["delete", "--force", name],
+  ];
+  const recorded = lines.map((line) => ({ command: line[0]!, line: [...root, ...line] }));
+  return [...recorded, { command: "", line: ["--version"] }];
 }
 
 /** Cgroup v2 may be there without the controllers for them. */
