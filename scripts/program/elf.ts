@@ -10,7 +10,9 @@ const PF_W = 2;
 const PF_R_X = 5;
 const HEADER_SIZE = 56;
 const SECTION_SIZE = 64;
-const HUGE_PAGE = 2 ** 21;
+
+/** Bytes, with x86-64 and with aarch64 of 4 KiB pages. */
+export const HUGE_PAGE = 2 ** 21;
 
 /** The types of program headers that the build looks for. */
 export const PT_NULL = 0;
@@ -83,11 +85,35 @@ export function programSpan(file: Uint8Array, arch: Arch): { start: number; leng
  */
 export function alignToHugePages(file: Uint8Array, arch: Arch): Uint8Array {
   const shared = loadedSegments(file, arch).filter(({ flags }) => (flags & PF_W) === 0);
-  return shared.reduce((result, { at }) => {
+  const aligned = shared.reduce((result, { at }) => {
     const offset = readNumber(result, at + 8);
     const gap = (readNumber(result, at + 16) - offset) % HUGE_PAGE;
     return insertGap(result, arch, offset, (gap + HUGE_PAGE) % HUGE_PAGE);
   }, file);
+  for (const [i, { at }] of shared.entries()) if (i > 0) moveBorder(aligned, shared[i - 1]!.at, at);
+  return aligned;
+}
+
+/**
+ * Where two segments lie one behind the other in the same way in memory and in the file, the huge page that both have a part
+ * of becomes the second's: one segment alone can be mapped as such. The first's end may be run then, besides being read.
+ */
+function moveBorder(file: Uint8Array, first: number, second: number): void {
+  const [offset, address, size] = [8, 16, 32].map((at) => readNumber(file, first + at)) as [number, number, number];
+  const [nextOffset, next, nextSize] = [8, 16, 32].map((at) => readNumber(file, second + at)) as [
+    number,
+    number,
+    number,
+  ];
+  const more = next % HUGE_PAGE;
+  const border = next - more;
+  if (next - nextOffset !== address - offset || border <= address || address + size <= border) return;
+  const view = new DataView(file.buffer, file.byteOffset, file.length);
+  const put = (at: number, value: number) => view.setBigUint64(at, BigInt(value), true);
+  // Offset, address and physical address; the sizes in the file and in memory.
+  for (const at of [32, 40]) put(first + at, border - address);
+  for (const at of [8, 16, 24]) put(second + at, readNumber(file, second + at) - more);
+  for (const at of [32, 40]) put(second + at, nextSize + more);
 }
 
 /** `file` with `gap` zeros at `offset`: everything that names a later place of the file is changed with it. */
@@ -142,6 +168,13 @@ export function readSegments(file: Uint8Array, arch: Arch): Segment[] {
     const [type, flags] = [view.getUint32(at, true), view.getUint32(at + 4, true)];
     return { at, type, flags, address, end, align: readNumber(file, at + 48) };
   });
+}
+
+/** The segment with the code, in the file. */
+export function codeSegment(file: Uint8Array, arch: Arch): { offset: number; length: number } {
+  const code = loadedSegments(file, arch).find(({ flags }) => flags === PF_R_X);
+  if (code === undefined) throw new Error("cannot change the code of a program: it has no segment for it");
+  return { offset: readNumber(file, code.at + 8), length: readNumber(file, code.at + 32) };
 }
 
 function loadedSegments(file: Uint8Array, arch: Arch): Segment[] {

@@ -99,6 +99,7 @@ describe("a compiled program", () => {
       .filter((segment) => segment !== entry)
       .map(({ offset, address }) => (address - offset) % 2 ** 21);
     expect(places).toEqual([0, 0]);
+    expect(shared[1]!.address % 2 ** 21).toBe(0);
     expect(entry).toEqual({
       type: 1,
       flags: 5,

@@ -4,17 +4,10 @@
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { errorMessage } from "../../src/errors.ts";
-import { addSegment, alignToHugePages, newSegmentAddress } from "./elf.ts";
+import { addSegment, alignToHugePages, HUGE_PAGE, newSegmentAddress, roundUp } from "./elf.ts";
 import { OPTIONS } from "./entry-stub.ts";
 import { type Piece, readAt, readMemory } from "./process-memory.ts";
-import {
-  type FrozenProcess,
-  type Mapping,
-  START_SIZE,
-  startSegment,
-  type WriteList,
-  withoutLoader,
-} from "./warm-start.ts";
+import { type FrozenProcess, type Mapping, startSegment, type WriteList, withoutLoader } from "./warm-start.ts";
 import { prepareWarmUp, recordedLines } from "./warm-up.ts";
 import { recordWrites } from "./write-lists.ts";
 
@@ -26,7 +19,7 @@ const MAP_FIXED_NOREPLACE = 0x100000;
 
 const MAP_FLAGS: Record<Piece["kind"], number> = {
   space: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-  file: MAP_PRIVATE | MAP_FIXED_NOREPLACE,
+  whole: MAP_PRIVATE | MAP_FIXED_NOREPLACE,
   written: MAP_PRIVATE | MAP_FIXED,
 };
 
@@ -71,10 +64,13 @@ export function addWarmStart(original: Uint8Array, folder: string): Uint8Array {
   const path = `${folder}/freezing`;
   writeFileSync(path, freezing.file, { mode: 0o755 });
   const { pieces, ...process } = freezeProgram(path, address);
-  const mappings = mappingsOf(pieces, freezing.offset + START_SIZE);
+  // The kernel has read the start before it is asked for huge pages.
+  const memoryAt = roundUp(freezing.file.length, HUGE_PAGE);
+  const mappings = mappingsOf(pieces, memoryAt);
   const complete = (lists: readonly WriteList[]) => {
-    const frozen = enter({ ...process, mappings, lists });
-    return new Uint8Array(Buffer.concat([frozen.file, ...pieces.map(({ content }) => content)]));
+    const { file } = enter({ ...process, mappings, lists });
+    const gap = Buffer.alloc(memoryAt - file.length);
+    return new Uint8Array(Buffer.concat([file, gap, ...pieces.map(({ content }) => content)]));
   };
   const frozen = `${folder}/frozen`;
   writeFileSync(frozen, complete([]), { mode: 0o755 });

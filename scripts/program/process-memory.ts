@@ -8,11 +8,11 @@ const PROT_WRITE = 2;
 const PROT_EXEC = 4;
 
 /**
- * A piece of memory. `space`: addresses that are the process's, and read as zeros. `file`: of a library. `written`: pages that
- * the process has written, in a space or over the program's own segments, and what lies between near ones.
+ * A piece of memory. `space`: addresses that are the process's, and read as zeros. `whole`: of a library, or a small area. `written`:
+ * pages that the process has written, in a space or over the program's own segments, and what lies between near ones.
  */
 export interface Piece {
-  readonly kind: "space" | "file" | "written";
+  readonly kind: "space" | "whole" | "written";
   readonly address: number;
   readonly length: number;
   readonly protection: number;
@@ -43,12 +43,23 @@ export function readMemory(pid: number, path: string, end: number): Piece[] {
 
 /** Pages that the process has written, and does not share with others any more: their addresses, in pages. */
 export function readWrittenPages(pid: number): number[] {
+  return readPages(pid, WRITTEN, () => true);
+}
+
+/** Pages of the program `path` that nobody may write to, and that the process has: their addresses, in pages. */
+export function readCodePages(pid: number, path: string): number[] {
+  return readPages(pid, OF_A_FILE, (area) => area.path === path && (area.protection & PROT_WRITE) === 0);
+}
+
+function readPages(pid: number, kinds: readonly number[], isMeant: (area: Area) => boolean): number[] {
   const pageMap = openSync(`/proc/${pid}/pagemap`, "r");
   try {
-    return readAreas(pid).flatMap(({ start, end }) => {
-      const states = readExactly(pageMap, start / 512, (end - start) / 512);
-      return writtenPages(states).map((page) => start / PAGE + page);
-    });
+    return readAreas(pid)
+      .filter(isMeant)
+      .flatMap(({ start, end }) => {
+        const states = readExactly(pageMap, start / 512, (end - start) / 512);
+        return pagesThatAre(kinds, states).map((page) => start / PAGE + page);
+      });
   } finally {
     closeSync(pageMap);
   }
@@ -69,6 +80,8 @@ function readAreas(pid: number): Area[] {
     if (/^\[(stack|vdso|vvar.*|vsyscall)\]$/.test(name!)) return [];
     const [from, to] = [parseInt(start!, 16), parseInt(end!, 16)];
     if (to - from === BARRIER_SIZE) return [];
+    // Guards: where nothing else is mapped, no mapping is one as well.
+    if (permissions!.startsWith("---")) return [];
     const has = (letter: string, bit: number) => (permissions!.includes(letter) ? bit : 0);
     const protection = has("r", PROT_READ) | has("w", PROT_WRITE) | has("x", PROT_EXEC);
     if (permissions!.endsWith("s")) throw new Error(`cannot freeze process ${pid}: it shares memory: ${line}`);
@@ -76,6 +89,9 @@ function readAreas(pid: number): Area[] {
     return { start: from, end: to, protection, path };
   });
 }
+
+/** Areas of at most so many bytes are kept whole, if anything is written in them: that is one mapping, not two. */
+const SMALL = 4 * 2 ** 20;
 
 /** Libraries are kept whole, for the machine may have others one day. */
 function piecesOf(
@@ -88,37 +104,46 @@ function piecesOf(
     const content = kind === "space" ? Buffer.alloc(0) : read(address, length);
     return { kind, address, length, protection, content };
   };
-  if (from !== "" && from !== path) return [piece("file", start, end - start)];
-  const runs = runsOf(writtenPages(states), NEAR);
+  if (from !== "" && from !== path) return [piece("whole", start, end - start)];
+  const pages = pagesThatAre(WRITTEN, states);
+  if (from === "" && end - start <= SMALL && pages.length > 0) return [piece("whole", start, end - start)];
+  const runs = runsOf(pages, NEAR);
   const written = runs.map(([first, last]) => piece("written", start + first * PAGE, (last - first + 1) * PAGE));
   return from === path ? written : [piece("space", start, end - start), ...written];
 }
 
-/** Parts of libraries side by side that may be used for the same are one. */
+/**
+ * Neighbours that may both be written to are one, and so are neighbours that may both not: what one of them may be run, the other
+ * may then too. The engine has memory that may be written to and run in any case.
+ */
 function joined(pieces: readonly Piece[]): Piece[] {
   const result: Piece[] = [];
   for (const piece of pieces) {
     const last = result.at(-1);
-    const fits =
-      last?.kind === "file" &&
-      piece.kind === "file" &&
-      last.protection === piece.protection &&
-      last.address + last.length === piece.address;
-    if (!fits) result.push(piece);
+    if (last === undefined || !canJoin(last, piece)) result.push(piece);
     else {
       const content = Buffer.concat([last.content, piece.content]);
-      result[result.length - 1] = { ...last, length: last.length + piece.length, content };
+      const protection = last.protection | piece.protection;
+      result[result.length - 1] = { ...last, length: last.length + piece.length, protection, content };
     }
   }
   return result;
 }
 
-/** Pages that are there, or swapped out, and are not those of a file (63 present, 62 swapped, 61 file). */
-function writtenPages(states: Buffer): number[] {
+function canJoin(first: Piece, second: Piece): boolean {
+  const isWhole = first.kind === "whole" && second.kind === "whole";
+  const areNear = first.address + first.length === second.address;
+  return isWhole && areNear && (first.protection & PROT_WRITE) === (second.protection & PROT_WRITE);
+}
+
+/** What bits 63, 62, 61 of a page's state say: that it is there, that it is swapped out, that it is of a file. */
+const WRITTEN = [0b100, 0b010];
+const OF_A_FILE = [0b101];
+
+function pagesThatAre(kinds: readonly number[], states: Buffer): number[] {
   const pages: number[] = [];
   for (let i = 0; i < states.length / 8; i++) {
-    const state = states.readUInt32LE(8 * i + 4) >>> 29;
-    if (state === 0b100 || state === 0b010) pages.push(i);
+    if (kinds.includes(states.readUInt32LE(8 * i + 4) >>> 29)) pages.push(i);
   }
   return pages;
 }

@@ -38,8 +38,14 @@ export interface Mapping {
 export interface WriteList {
   /** At most seven letters. */
   readonly command: string;
-  /** First and last of each row, their addresses in pages. */
+  /** First and last of each row, their addresses in pages; as they come in the file. */
   readonly pages: readonly (readonly [first: number, last: number])[];
+  /**
+   * One page of each huge page of code that the command runs, as they come in the file. To read them in this order is what makes
+   * them huge: where its memory is to be in huge pages, the kernel reads two of a file at once, and goes on with small ones where
+   * it has the second already.
+   */
+  readonly code: readonly number[];
 }
 
 /** A process that was stopped at `freeze`. */
@@ -111,23 +117,27 @@ export function startSegment(file: Uint8Array, address: number, frozen?: FrozenP
   return result;
 }
 
-/** Name, its bytes, where and how many pieces; behind the last one an empty one, then the pieces. */
+/** Name, its bytes, where and how many pieces; behind the last one an empty one, then the pieces: address and how many pages, none to read one. */
 function putLists(segment: Buffer, address: number, lists: readonly WriteList[]): void {
   const named = lists.filter(({ command }) => command !== "");
-  const unnamed = lists.find(({ command }) => command === "") ?? { command: "", pages: [] };
+  const unnamed = lists.find(({ command }) => command === "") ?? { command: "", pages: [], code: [] };
   let end = LISTS_AT + LIST_SIZE * (named.length + 2);
-  for (const [i, { command, pages }] of [unnamed, ...named].entries()) {
+  for (const [i, { command, pages, code }] of [unnamed, ...named].entries()) {
+    const pieces = [
+      ...code.map((page) => page * PAGE),
+      ...pages.map(([first, last]) => first * PAGE + last - first + 1),
+    ];
     const at = LISTS_AT + LIST_SIZE * i;
     segment.write(command, at);
     if (command !== "") segment.fill(0xff, at + 8, at + 8 + command.length + 1);
     segment.writeBigUInt64LE(BigInt(address + end), at + 16);
-    segment.writeBigUInt64LE(BigInt(pages.length), at + 24);
+    segment.writeBigUInt64LE(BigInt(pieces.length), at + 24);
     // An address and a count share a word.
     const isLong = pages.some(([first, last]) => last - first + 1 >= PAGE);
-    if (isLong || end + 8 * pages.length > ENTRY_STUB_AT)
+    if (isLong || end + 8 * pieces.length > ENTRY_STUB_AT)
       throw new Error("cannot add a warm start: commands write too much");
-    for (const [first, last] of pages) {
-      segment.writeBigUInt64LE(BigInt(first * PAGE + last - first + 1), end);
+    for (const piece of pieces) {
+      segment.writeBigUInt64LE(BigInt(piece), end);
       end += 8;
     }
   }
