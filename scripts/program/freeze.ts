@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { errorMessage } from "../../src/errors.ts";
 import { addSegment, alignToHugePages, HUGE_PAGE, newSegmentAddress, roundUp } from "./elf.ts";
 import { OPTIONS } from "./entry-stub.ts";
+import { withoutNotes } from "./interpreter.ts";
 import { type Piece, readAt, readMemory } from "./process-memory.ts";
 import { type FrozenProcess, type Mapping, startSegment, type WriteList, withoutLoader } from "./warm-start.ts";
 import { prepareWarmUp, recordedLines } from "./warm-up.ts";
@@ -56,7 +57,7 @@ const ENVIRONMENT = {
  * @throws Error when it cannot be run here, or does not come to `freeze`.
  */
 export function addWarmStart(original: Uint8Array, folder: string): Uint8Array {
-  const file = alignToHugePages(original, "x86-64");
+  const file = silentInterpreter(alignToHugePages(original, "x86-64"));
   const address = newSegmentAddress(file, "x86-64");
   const enter = (frozen?: FrozenProcess) =>
     addSegment(withoutLoader(file), "x86-64", startSegment(file, address, frozen));
@@ -75,6 +76,16 @@ export function addWarmStart(original: Uint8Array, folder: string): Uint8Array {
   const frozen = `${folder}/frozen`;
   writeFileSync(frozen, complete([]), { mode: 0o755 });
   return complete(listsOf(frozen, `${path}-warm-up`, mappings));
+}
+
+/** With its notes the program is a little slower, and otherwise the same. */
+function silentInterpreter(file: Uint8Array): Uint8Array {
+  try {
+    return withoutNotes(file);
+  } catch (error) {
+    console.error(`build: tsrun is a little slower, for the engine's interpreter takes notes: ${errorMessage(error)}`);
+    return file;
+  }
 }
 
 /** Without them the program is a little slower, and otherwise the same. */
