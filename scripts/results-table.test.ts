@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
 import { resultsTable } from "./results-table.ts";
 
-const output = "skipped: a: no such device\n(skip) a\n(skip) b (no such device)\n(skip) c (another reason)\n";
+const output =
+  "skipped: a: no such device\n(skip) a\n(skip) b (no such device)\n(skip) c (another reason)\nagain: d: Error: too late\n";
 
-test("a line per suite, why tests were skipped, and the sum", () => {
+test("a line per suite, why tests were skipped or tried again, and the sum", () => {
   expect(
     resultsTable([
       { name: "unit", seconds: 1.25, passed: 1200, failed: 0, skipped: 0, output: "" },
@@ -15,6 +16,7 @@ test("a line per suite, why tests were skipped, and the sum", () => {
     "another suite        7        1        3    100.0",
     "    skipped 2 tests: no such device",
     "    skipped c (another reason): another reason",
+    "    tried again: d: Error: too late",
     "all               1207        1        3",
   ]);
 });

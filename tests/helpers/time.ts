@@ -5,6 +5,9 @@
 const factor = Number(process.env.TEST_TIME_FACTOR || 1);
 if (!(factor >= 1)) throw new Error(`TEST_TIME_FACTOR is a number from 1 on, not "${process.env.TEST_TIME_FACTOR}"`);
 
+/** What runs here comes in another order than elsewhere, for nothing is as fast as a test expects. */
+export const IS_SLOW = factor > 1;
+
 /** A limit in milliseconds as it is on this machine. */
 export function slow(milliseconds: number): number {
   return milliseconds * factor;
