@@ -110,10 +110,10 @@ function create(request: CreateRequest, undo: Undo): CreatedContainer {
     if (state !== undefined) runPoststop(request, state);
   });
   undo.add(() => removeContainerDirectory(request.root, request.id));
-  const { plan, state: planned, agent } = beginContainer(request, directory, undo);
+  const { plan, state: planned, agent, build } = beginContainer(request, directory, undo);
   const reason = countKills(request.config, planned.cgroup_paths, { manager: planned.cgroup_manager });
   state = attachContainer(plan, planned, directory, undo);
-  const { filter, env } = buildContainer(request, plan, agent, state, directory);
+  const { filter, env } = buildContainer(request, plan, build, state, directory);
   const start = { ...startState(request, env, agent), ...filterState(filter, plan.lastCapabilities) };
   const complete = { ...state, start };
   return { plan, agent, state: complete, directory, reason, undo: undo.run };
@@ -133,6 +133,8 @@ interface Begun {
   readonly plan: PlanContext;
   readonly state: ContainerState;
   readonly agent: Agent;
+  /** Of the file systems: what `build` is to do, not sent yet. */
+  readonly build: Sent;
 }
 
 /** Up to a process in the container's namespaces. Planning goes on while the kernel makes them. */
@@ -173,9 +175,11 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   if (!first) planFileSystems(request, plan);
   stage("prepare the rest");
   runProgram({ ...plan.prepare, steps: plan.prepare.steps.slice(prepared) }, sys, stepObserver());
+  stage("encode build");
+  const build = encode(agent, [plan.build], plan.slots);
   stage("wait for unshare");
   finishUnshare(sent, plan, agent, undo);
-  return { plan, state, agent };
+  return { plan, state, agent, build };
 }
 
 function planFileSystems(request: CreateRequest, plan: PlanContext): void {
@@ -255,12 +259,12 @@ function unmount(paths: readonly string[]): void {
 function buildContainer(
   request: CreateRequest,
   plan: PlanContext,
-  agent: Agent,
+  build: Sent,
   state: ContainerState,
   directory: number,
 ): Built {
-  stage("encode build");
-  const building = send(agent, [plan.build], plan.slots);
+  const { agent } = build;
+  transmit(build);
   const attached = plan.attach.steps.length;
   stage("plan the process");
   completePlan(request, plan);
@@ -270,7 +274,7 @@ function buildContainer(
   stage("encode enter and identity");
   const entering = encode(agent, [plan.enter, plan.identity], plan.slots);
   stage("wait for build");
-  finish(building);
+  finish(build);
   checkOutsideProc(plan.landings.list);
   performCopies(plan);
   const hasHooks = hasCreateHooks(request);
