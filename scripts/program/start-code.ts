@@ -1,8 +1,8 @@
 /**
  * Machine code that starts a program of which the memory has been kept (see freeze.ts), for x86-64. It has three ways:
  *
- * - warm: it maps the memory, makes its own what this command is known to write, becomes what the process was that had it, and returns from the function at which that one
- *   was stopped, `freeze`. Nothing of the dynamic loader, libc's and Bun's start is run again. The caller of `freeze` gets
+ * - warm: it maps the memory, reads what this command is known to run and makes its own what it is known to write, becomes what
+ *   the process was that had the memory, and returns from the function at which that one was stopped, `freeze`. Nothing of the dynamic loader, libc's and Bun's start is run again. The caller of `freeze` gets
  *   the address of argc, argv, envp and the auxiliary vector (as the kernel lays them out).
  * - cold: it loads the program's dynamic loader, as the kernel does for a program that names one. Where the processor lacks
  *   what that had on which the memory was made (libc has chosen its functions by it), where memory or /proc/self/exe

@@ -117,7 +117,10 @@ export function startSegment(file: Uint8Array, address: number, frozen?: FrozenP
   return result;
 }
 
-/** Name, its bytes, where and how many pieces; behind the last one an empty one, then the pieces: address and how many pages, none to read one. */
+/**
+ * Name, its bytes, where and how many pieces; behind the last one an empty one, then the pieces: an address and how many pages
+ * are written from there, none for code that is read.
+ */
 function putLists(segment: Buffer, address: number, lists: readonly WriteList[]): void {
   const named = lists.filter(({ command }) => command !== "");
   const unnamed = lists.find(({ command }) => command === "") ?? { command: "", pages: [], code: [] };

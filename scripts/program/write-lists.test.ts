@@ -4,12 +4,17 @@ import { tmpdir } from "node:os";
 import { nativeArch } from "../../src/abi/syscalls.ts";
 import { codeSegment, HUGE_PAGE, programSpan } from "./elf.ts";
 import { PAGE } from "./process-memory.ts";
-import type { WriteList } from "./warm-start.ts";
-import { recordWrites } from "./write-lists.ts";
+import type { Mapping, WriteList } from "./warm-start.ts";
+import { type Recorded, recordWrites } from "./write-lists.ts";
 
 describe.skipIf(nativeArch !== "x86-64")("what a command writes and runs (x86-64 only)", () => {
   let directory = "";
   let lists: WriteList[] = [];
+  const mapping = (address: number, length: number, offset: number): Mapping => {
+    return { address, length, offset, protection: 3, flags: 0 };
+  };
+  const record = (mappings: Mapping[], recorded: Recorded[]) =>
+    recordWrites(process.execPath, recorded, mappings, `${directory}/log`);
   const { start, length } = programSpan(readFileSync(process.execPath), "x86-64");
   beforeAll(() => {
     directory = mkdtempSync(`${tmpdir()}/tsrun-lists-`);
@@ -19,8 +24,7 @@ describe.skipIf(nativeArch !== "x86-64")("what a command writes and runs (x86-64
       { command: "long", line: ["-e", "new Map([[1, 2]])"] },
       { command: "failing", line: ["-e", "process.exit(1)"] },
     ];
-    const mappings = [{ address: start, length, protection: 3, flags: 0, offset: 0 }];
-    lists = recordWrites(process.execPath, recorded, mappings, `${directory}/log`);
+    lists = record([mapping(start, length, 0)], recorded);
   });
   afterAll(() => rmSync(directory, { recursive: true }));
 
@@ -37,6 +41,16 @@ describe.skipIf(nativeArch !== "x86-64")("what a command writes and runs (x86-64
       expect(rows[0]! * PAGE).toBeGreaterThan(start + code + codeLength);
       expect(rows.at(-1)! * PAGE).toBeLessThan(start + length);
     }
+  });
+
+  test("is in the order of the file, of which the memory on top is", () => {
+    const [{ pages }] = lists as [WriteList];
+    const middle = pages[Math.floor(pages.length / 2)]![0] * PAGE;
+    const halves = [mapping(start, middle - start, length), mapping(middle, start + length - middle, 0)];
+    const [other] = record([mapping(start, length, 0), ...halves], [{ command: "short", line: ["--version"] }]);
+    const isFirst = other!.pages.map(([first]) => first * PAGE >= middle);
+    expect(new Set(isFirst)).toEqual(new Set([true, false]));
+    expect(isFirst).toEqual(isFirst.toSorted().reverse());
   });
 
   test("is run in huge pages, each named once, in the order of the file", () => {

@@ -1,6 +1,7 @@
 /**
- * Which pages of its memory a command writes. They are the same each time, for it begins with the same memory; a page that is
- * written is copied first, and to have some hundreds copied at once costs the kernel two thirds of what they cost one by one.
+ * Which pages of its memory a command writes, and which huge pages of code it runs. They are the same each time, for it begins
+ * with the same memory; a page that is written is copied first, and to have some hundreds copied at once costs the kernel two
+ * thirds of what they cost one by one.
  */
 import { HUGE_PAGE } from "./elf.ts";
 import { PAGE, readCodePages, readWrittenPages, runsOf } from "./process-memory.ts";
@@ -29,9 +30,11 @@ export function recordWrites(
     written.set(command, seen.pages.intersection(written.get(command) ?? seen.pages));
     run.set(command, new Set(seen.code).union(run.get(command) ?? new Set()));
   }
+  // What was mapped last lies on top.
   const offset = (page: number) => {
-    const mapping = mappings.find(({ address, length }) => page * PAGE >= address && page * PAGE < address + length);
-    return mapping && mapping.offset + page * PAGE - mapping.address;
+    const at = page * PAGE;
+    const mapping = mappings.findLast(({ address, length }) => at >= address && at < address + length);
+    return mapping && mapping.offset + at - mapping.address;
   };
   const inOrder = (pages: Iterable<number>) => [...pages].toSorted((a, b) => a - b);
   return [...written].map(([command, pages]) => {
