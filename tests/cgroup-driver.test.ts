@@ -104,7 +104,7 @@ withCgroups("a cgroup with processes is refused, one that was left empty is take
   enter(directories);
 });
 
-onV1("cpusets are filled on the way down, also where somebody left one empty", () => {
+onV1("cpusets are filled on the way down, also where somebody left one empty (needs cgroup v1)", () => {
   const directories = newDirectories();
   const cpuset = directories.find(({ hierarchy }) => hierarchy.controllers.includes("cpuset"));
   if (cpuset === undefined) return;

@@ -32,8 +32,9 @@ export function readOomKills(cgroupPaths: Readonly<Record<string, string>>): num
 export function hasReachedLimit(cgroupPaths: Readonly<Record<string, string>>): boolean {
   const counter = counterOf(cgroupPaths);
   if (counter === undefined) return false;
-  const hits = counter.version === 1 ? readText(`${counter.path}/memory.failcnt`) : readCounter(counter, "max");
-  return Number(hits) > 0;
+  if (counter.version === 1) return Number(readText(`${counter.path}/memory.failcnt`)) > 0;
+  // A limit that is set below what is in use counts as the second only.
+  return ["max", "oom"].some((name) => Number(readCounter(counter, name)) > 0);
 }
 
 function readCounter({ path, file }: OomCounter, name = "oom_kill"): number | undefined {

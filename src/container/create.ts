@@ -75,20 +75,31 @@ export interface CreatedContainer {
  */
 export function createContainer(request: CreateRequest): CreatedContainer {
   const undo = newUndo(request.warn);
+  const kills: Kills = { reason: undefined };
   try {
-    return create(request, undo);
+    return create(request, undo, kills);
   } catch (error) {
-    const told = toldWhy(error, request);
+    const told = toldWhy(error, request, kills);
     undo.run();
     throw told;
   }
 }
 
-/** What root could have done, and whether the memory limit was too low to build the container; its cgroups are still there. */
-function toldWhy(caught: unknown, { root, id, config, facts }: CreateRequest): unknown {
+/** Counted since before the first limit was set. */
+interface Kills {
+  reason: KillReason | undefined;
+}
+
+/**
+ * What root could have done, and whether the memory limit was too low to build the container; its cgroups are still there,
+ * unless they are systemd's.
+ */
+function toldWhy(caught: unknown, { root, id, config, facts }: CreateRequest, kills: Kills): unknown {
   const error = explainPrivileges(caught, config, facts);
   if (config.linux?.resources === undefined) return error;
   const reason = () => {
+    const counted = kills.reason?.();
+    if (counted !== undefined) return counted;
     const directory = openContainerDirectory(root, id);
     try {
       return limitReason(config, readState(directory, root, id).cgroup_paths);
@@ -99,7 +110,7 @@ function toldWhy(caught: unknown, { root, id, config, facts }: CreateRequest): u
   return withReason(error, `create container "${id}"`, reason);
 }
 
-function create(request: CreateRequest, undo: Undo): CreatedContainer {
+function create(request: CreateRequest, undo: Undo, kills: Kills): CreatedContainer {
   stage("make the state directory");
   const directory = createContainerDirectory(request.root, request.id);
   if (request.notifies === true) makeNotifyDirectory(directory);
@@ -110,13 +121,12 @@ function create(request: CreateRequest, undo: Undo): CreatedContainer {
     if (state !== undefined) runPoststop(request, state);
   });
   undo.add(() => removeContainerDirectory(request.root, request.id));
-  const { plan, state: planned, agent, build } = beginContainer(request, directory, undo);
-  const reason = countKills(request.config, planned.cgroup_paths, { manager: planned.cgroup_manager });
+  const { plan, state: planned, agent, build } = beginContainer(request, directory, undo, kills);
   state = attachContainer(plan, planned, directory, undo);
   const { filter, env } = buildContainer(request, plan, build, state, directory);
   const start = { ...startState(request, env, agent), ...filterState(filter, plan.lastCapabilities) };
   const complete = { ...state, start };
-  return { plan, agent, state: complete, directory, reason, undo: undo.run };
+  return { plan, agent, state: complete, directory, reason: kills.reason, undo: undo.run };
 }
 
 /** A hook that fails leads to step 12 of the lifecycle (runtime.md), and that to the poststop hooks. */
@@ -138,7 +148,7 @@ interface Begun {
 }
 
 /** Up to a process in the container's namespaces. Planning goes on while the kernel makes them. */
-function beginContainer(request: CreateRequest, directory: number, undo: Undo): Begun {
+function beginContainer(request: CreateRequest, directory: number, undo: Undo, kills: Kills): Begun {
   const socketPath = request.waitsForStart ? `/proc/self/fd/${directory}/${START_SOCKET}` : undefined;
   stage("plan the namespaces");
   const { plan, cgroups, scope } = beginPlan(request, socketPath);
@@ -158,6 +168,7 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo): 
   stage("prepare");
   runProgram(plan.prepare, sys, stepObserver());
   const prepared = plan.prepare.steps.length;
+  kills.reason = countKills(request.config, state.cgroup_paths, { manager: state.cgroup_manager });
   stage("start the agent");
   inherit(directory);
   const agent = spawnAgent(directory, plan.listening?.value);

@@ -59,8 +59,10 @@ describe("limitReason", () => {
   });
 
   test("without one, that the limit was reached", () => {
-    counted("memory.events", 0);
-    expect(limitReason(config, { "": cgroup })).toBe(reached);
+    for (const events of ["max 9\noom 0\noom_kill 0\n", "max 0\noom 3\noom_kill 0\n"]) {
+      writeFileSync(`${cgroup}/memory.events`, events);
+      expect(limitReason(config, { "": cgroup })).toBe(reached);
+    }
     counted("memory.oom_control", 0);
     writeFileSync(`${cgroup}/memory.failcnt`, "3\n");
     expect(limitReason(config, { memory: cgroup })).toBe(reached);
