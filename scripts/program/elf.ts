@@ -99,21 +99,24 @@ export function alignToHugePages(file: Uint8Array, arch: Arch): Uint8Array {
  * of becomes the second's: one segment alone can be mapped as such. The first's end may be run then, besides being read.
  */
 function moveBorder(file: Uint8Array, first: number, second: number): void {
-  const [offset, address, size] = [8, 16, 32].map((at) => readNumber(file, first + at)) as [number, number, number];
-  const [nextOffset, next, nextSize] = [8, 16, 32].map((at) => readNumber(file, second + at)) as [
-    number,
-    number,
-    number,
-  ];
-  const more = next % HUGE_PAGE;
-  const border = next - more;
-  if (next - nextOffset !== address - offset || border <= address || address + size <= border) return;
+  const read = (header: number) => {
+    return {
+      offset: readNumber(file, header + 8),
+      address: readNumber(file, header + 16),
+      size: readNumber(file, header + 32),
+    };
+  };
+  const [before, behind] = [read(first), read(second)];
+  const more = behind.address % HUGE_PAGE;
+  const border = behind.address - more;
+  const areAlike = behind.address - behind.offset === before.address - before.offset;
+  if (!areAlike || border <= before.address || before.address + before.size <= border) return;
   const view = new DataView(file.buffer, file.byteOffset, file.length);
   const put = (at: number, value: number) => view.setBigUint64(at, BigInt(value), true);
   // Offset, address and physical address; the sizes in the file and in memory.
-  for (const at of [32, 40]) put(first + at, border - address);
+  for (const at of [32, 40]) put(first + at, border - before.address);
   for (const at of [8, 16, 24]) put(second + at, readNumber(file, second + at) - more);
-  for (const at of [32, 40]) put(second + at, nextSize + more);
+  for (const at of [32, 40]) put(second + at, behind.size + more);
 }
 
 /** `file` with `gap` zeros at `offset`: everything that names a later place of the file is changed with it. */

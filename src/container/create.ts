@@ -121,7 +121,8 @@ function create(request: CreateRequest, undo: Undo, kills: Kills): CreatedContai
     if (state !== undefined) runPoststop(request, state);
   });
   undo.add(() => removeContainerDirectory(request.root, request.id));
-  const { plan, state: planned, agent, build } = beginContainer(request, directory, undo, kills);
+  const { plan, state: planned, build } = beginContainer(request, directory, undo, kills);
+  const { agent } = build;
   state = attachContainer(plan, planned, directory, undo);
   const { filter, env } = buildContainer(request, plan, build, state, directory);
   const start = { ...startState(request, env, agent), ...filterState(filter, plan.lastCapabilities) };
@@ -142,7 +143,6 @@ function warnOfPending({ config, warn }: CreateRequest): void {
 interface Begun {
   readonly plan: PlanContext;
   readonly state: ContainerState;
-  readonly agent: Agent;
   /** Of the file systems: what `build` is to do, not sent yet. */
   readonly build: Sent;
 }
@@ -190,7 +190,7 @@ function beginContainer(request: CreateRequest, directory: number, undo: Undo, k
   const build = encode(agent, [plan.build], plan.slots);
   stage("wait for unshare");
   finishUnshare(sent, plan, agent, undo);
-  return { plan, state, agent, build };
+  return { plan, state, build };
 }
 
 function planFileSystems(request: CreateRequest, plan: PlanContext): void {
